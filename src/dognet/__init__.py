@@ -1,0 +1,1 @@
+"""dognet: the network of one lecture, run as a real experiment pipeline."""

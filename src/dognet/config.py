@@ -1,0 +1,126 @@
+"""What may be set, and its bounds. The values themselves stand in conf/ only."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+POSITIVE = "a positive finite number", lambda value: 0 < value < math.inf
+WHOLE_FROM_0 = "a whole number of at least 0", lambda value: value >= 0
+WHOLE_FROM_1 = "a whole number of at least 1", lambda value: value >= 1
+SHA256 = "64 hex digits, or nothing", lambda value: len(value) in (0, 64) and set(value) <= set("0123456789abcdef")
+FOLDER_NAME = (
+    "a plain name: letters, digits, _ - and . inside",
+    lambda value: value.replace("_", "a").replace("-", "a").replace(".", "a").isalnum()
+    and not value.startswith((".", "-"))
+    and len(value) <= 100
+    and value.isascii(),
+)
+
+BOUNDS = {
+    "hiddenNodes": WHOLE_FROM_1,
+    "stepSize": POSITIVE,
+    "ITERS": WHOLE_FROM_0,
+    "seed": WHOLE_FROM_0,
+    "dtype": ("float64 or float32", lambda value: value in ("float64", "float32")),
+    "study": FOLDER_NAME,
+    "data.kind": ("generated, lecture or csv", lambda value: value in KINDS),
+    "data.train_rows": ("a whole number of at least 10", lambda value: value >= 10),
+    "data.test_rows": ("a whole number of at least 10", lambda value: value >= 10),
+    "data.seed": WHOLE_FROM_0,
+    "data.train_sha256": SHA256,
+    "data.test_sha256": SHA256,
+    "data.white": POSITIVE,
+}
+
+KINDS = {  # what each kind of data reads besides `kind` and `positive`
+    "generated": ("train_rows", "test_rows", "seed"),
+    "lecture": ("train_sha256", "test_sha256"),
+    "csv": ("train", "test", "label", "white", "train_sha256", "test_sha256"),
+}
+
+
+class ConfigError(ValueError):
+    """A setting out of its bounds: the setting, its value, the bound."""
+
+
+@dataclass
+class Data:
+    """Where the images come from; ``conf/data/`` explains each setting."""
+
+    kind: str = MISSING
+    positive: str = MISSING
+    train_rows: int | None = None
+    test_rows: int | None = None
+    seed: int | None = None
+    train: str | None = None
+    test: str | None = None
+    label: str | None = None
+    white: float | None = None
+    train_sha256: str | None = None
+    test_sha256: str | None = None
+
+
+@dataclass
+class Config:
+    """The settings of one run; ``conf/config.yaml`` explains each."""
+
+    hiddenNodes: int = MISSING
+    stepSize: float = MISSING
+    ITERS: int = MISSING
+    seed: int = MISSING
+    dtype: str = MISSING
+    study: str = MISSING
+    tracking_uri: str | None = None
+    force: bool = False
+    plan: bool = False
+    data: Data = field(default_factory=Data)
+    source: str = ""  # the name of the file in conf/data/ that was chosen
+
+    def __post_init__(self) -> None:
+        """Check every setting against its bounds; all that are wrong are told at once."""
+        faults = []
+        for name, (bound, holds) in BOUNDS.items():
+            owner, _, key = name.rpartition(".")
+            value = getattr(self.data if owner else self, key)
+            if value is not None and value != MISSING and not holds(value):
+                faults.append(f"{name} must be {bound}, got {value!r}")
+        if self.data.kind in KINDS:
+            own = ("kind", "positive", *KINDS[self.data.kind])
+            for key, value in vars(self.data).items():
+                if value is not None and key not in own:
+                    faults.append(f"data.{key} is no setting of {self.data.kind} data, got {value!r}")
+                if value is None and key in own and key != "seed":
+                    faults.append(f"data.{key} must be given for {self.data.kind} data")
+        if faults:
+            raise ConfigError("; ".join(faults))
+
+
+def load(root: Path) -> Config:
+    """Read the settings that stand in ``root``/conf, as the DVC stages use them."""
+    path = root / "conf" / "config.yaml"
+    try:
+        settings: Any = OmegaConf.load(path)
+        source = next(entry["data"] for entry in settings.pop("defaults") if "data" in entry)
+        path = root / "conf" / "data" / f"{source}.yaml"
+        settings = OmegaConf.merge(OmegaConf.structured(Config), settings, {"data": OmegaConf.load(path)})
+        config = OmegaConf.to_object(settings)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    config.source = source
+    return config
+
+
+def project_root() -> Path:
+    """Return the project's root: $DVC_ROOT, else the nearest folder upwards with a dvc.yaml, else this folder."""
+    if "DVC_ROOT" in os.environ:
+        return Path(os.environ["DVC_ROOT"])
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), here)

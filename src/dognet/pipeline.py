@@ -1,0 +1,40 @@
+"""The stages in one process: what ``dognet`` does for each run, and ``dvc repro`` in steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dognet import images, runs
+from dognet.config import Config
+from dognet.evaluate import evaluate
+from dognet.fetch import fetch
+from dognet.nnet import Report
+from dognet.runs import Run
+from dognet.train import train
+
+
+def runs_folder(root: Path, study: str) -> Path:
+    """Return where a study's run folders lie."""
+    return root / "experiments" / study / "runs"
+
+
+def run(config: Config, root: Path, *, report: Report | None = None, overrides: list[str] | None = None) -> Run:
+    """Fetch, train and evaluate once, into the study's runs; a finished run is returned as it stands unless forced.
+
+    What goes wrong with the run itself is kept in its folder (status ``failed``) and raised again.
+    """
+    folder = runs_folder(root, config.study) / runs.folder_name(config)
+    info = {"study": config.study, "start": runs.now(), "overrides": overrides or []}
+    try:
+        data = fetch(config, root)
+        digest = runs.digest(config, images.sha256(data / "train.csv"), images.sha256(data / "test.csv"))
+        done = None if config.force else runs.finished(folder, digest)
+        if done is not None:
+            return done
+        info["digest"] = digest
+        info |= train(config, data, folder, report=report, others=None if config.force else folder.parent)
+        evaluate(config, data, folder)
+        return runs.finish(folder, info)
+    except Exception as error:
+        runs.fail(folder, config, error, info)
+        raise

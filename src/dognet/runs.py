@@ -1,0 +1,283 @@
+"""The run folder: a run's plain files, written so that only a whole one counts as finished.
+
+    config.yaml     settings, sha256 of the training images
+    weights.npz     W1, W2, y_classes
+    curve.csv       iteration, train_loss, train_accuracy
+    curve.svg, weights.svg
+    metrics.json    train and test loss (nats) and accuracy, digest, sha256 of the test images
+    run.json        written last, by rename: status, digest, trajectory, study, start, seconds, continued_from,
+                    git, versions, host, overrides, sha256 of every file above
+    traceback.txt   of a failed run
+
+A run's digest names its result: settings, data by content, and the numeric code. Its trajectory is the same without
+ITERS and the test images: of two runs on one trajectory the longer begins as the shorter does.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dognet import descent, images, nnet
+from dognet.config import Config
+
+SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed", "dtype")  # that change the result, besides the data
+PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
+CURVE_HEADER = "iteration,train_loss,train_accuracy\n"
+FILES = ("config.yaml", "weights.npz", "curve.csv", "curve.svg", "weights.svg", "metrics.json")
+
+
+class RunError(Exception):
+    """A run folder that isn't whole: which file, and why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over, as its folder tells it."""
+
+    folder: Path
+    info: dict[str, Any]  # run.json
+    config: dict[str, Any]  # config.yaml
+    metrics: dict[str, Any]  # metrics.json, empty for a failed run
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return bool(self.info["status"] == "finished")
+
+    def curve(self) -> list[tuple[int, float, float]]:
+        """Return (iteration, train_loss, train_accuracy) of each recorded iteration."""
+        return points((self.folder / "curve.csv").read_text().removeprefix(CURVE_HEADER))
+
+    def curve_before_last(self) -> str:
+        """Return the rows of curve.csv but the last."""
+        rows = (self.folder / "curve.csv").read_text().removeprefix(CURVE_HEADER)
+        return "".join(rows.splitlines(keepends=True)[:-1])
+
+    def net(self) -> nnet.NNet:
+        """Return the trained network."""
+        return nnet.NNet.load(self.folder / "weights.npz")
+
+
+def digest(config: Config, train_sha256: str, test_sha256: str) -> str:
+    """Return the sha256 that names the result of these settings, these images and this numeric code."""
+    return hash_of({**identity(config, train_sha256), "ITERS": config.ITERS, "test_sha256": test_sha256})
+
+
+def trajectory(config: Config, train_sha256: str) -> str:
+    """Return the sha256 that runs share which differ only in ITERS."""
+    return hash_of(identity(config, train_sha256))
+
+
+def identity(config: Config, train_sha256: str) -> dict[str, Any]:
+    """Return what sets the weights of every iteration."""
+    settings = {name: getattr(config, name) for name in SETTINGS if name != "ITERS"}
+    return {**settings, "positive": config.data.positive, "train_sha256": train_sha256, "code": code_digest()}
+
+
+def hash_of(values: dict[str, Any]) -> str:
+    """Return the sha256 of plain values in hex."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the sha256 of the numeric modules as Python reads them: comments, docstrings and layout don't count."""
+    code = []
+    for module in (nnet, descent):
+        tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        code.append(ast.unparse(tree))
+    return hashlib.sha256("\0".join(code).encode()).hexdigest()
+
+
+def folder_name(config: Config) -> str:
+    """Return the name of a run's folder: the settings that change the result; dtype and data where not the usual."""
+    parts = [f"{name}={getattr(config, name)}" for name in ("hiddenNodes", "stepSize", "ITERS", "seed")]
+    if config.dtype != "float64":
+        parts.append(f"dtype={config.dtype}")
+    if config.source != "generated":
+        parts.append(f"data={config.source}")
+    return ",".join(parts)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file under a temporary name and rename it into place: there is never half of it."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content if isinstance(content, bytes) else content.encode())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def curve_row(iteration: int, loss: float, accuracy: float) -> str:
+    """Return a row of curve.csv, with 10 significant digits so that another CPU's last bits don't change the file."""
+    return f"{iteration},{loss:.10g},{accuracy:.10g}\n"
+
+
+def points(rows: str) -> list[tuple[int, float, float]]:
+    """Return the points that ``curve_row`` wrote."""
+    cells = (row.split(",") for row in rows.splitlines())
+    return [(int(iteration), float(loss), float(accuracy)) for iteration, loss, accuracy in cells]
+
+
+def describe(config: Config, train_sha256: str) -> str:
+    """Return config.yaml: the settings of this run and the sha256 of its training images."""
+    values = {name: getattr(config, name) for name in SETTINGS}
+    data = {key: value for key, value in vars(config.data).items() if value not in (None, "")}
+    data |= {"source": config.source, "train_sha256": train_sha256}
+    return str(yaml.safe_dump({**values, "data": data}, sort_keys=False, allow_unicode=True))
+
+
+def begin(folder: Path) -> None:
+    """Make the folder ready for a run: from here to ``finish`` it counts as unfinished."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("run.json", "metrics.json", "traceback.txt"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def note(folder: Path, info: dict[str, Any]) -> None:
+    """Keep what training tells of itself until the run is finished by another process."""
+    seal(folder, "trained", info, ("weights.npz",))
+
+
+def noted(folder: Path) -> dict[str, Any]:
+    """Return what training told of itself, if the weights in the folder are its weights."""
+    try:
+        info = parse(folder / "run.json", json.loads)
+        told = {key: info[key] for key in ("start", "seconds", "trajectory", *surroundings())}
+        return told if info["sha256"]["weights.npz"] == images.sha256(folder / "weights.npz") else {}
+    except (RunError, KeyError, TypeError):
+        return {}
+
+
+def finish(folder: Path, info: dict[str, Any]) -> Run:
+    """Write run.json, with which the run counts as finished, and return the run."""
+    seal(folder, "finished", info, FILES)
+    return read(folder)
+
+
+def fail(folder: Path, config: Config, error: BaseException, info: dict[str, Any]) -> Run:
+    """Keep a failed run: its settings, its error in run.json, the traceback beside it."""
+    begin(folder)
+    write(folder / "config.yaml", describe(config, ""))
+    write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
+    info = {"error": f"{type(error).__name__}: {error}", **info}
+    seal(folder, "failed", info, ("config.yaml", "traceback.txt"))
+    return read(folder)
+
+
+def seal(folder: Path, status: str, info: dict[str, Any], names: tuple[str, ...]) -> None:
+    """Write run.json with the sha256 of the files it vouches for."""
+    checksums = {name: images.sha256(folder / name) for name in names}
+    summary = {"status": status, **surroundings(), **info, "sha256": checksums}
+    write(folder / "run.json", json.dumps(summary, indent=1) + "\n")
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@functools.cache
+def surroundings() -> dict[str, Any]:
+    """Return where a run was made: git commit and whether it was dirty, versions, host."""
+
+    def git(*words: str) -> str | None:
+        try:
+            answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+        except (OSError, subprocess.SubprocessError):
+            return None  # no git, or no repository: a run needs neither
+        return answer.stdout.strip()
+
+    status = git("status", "--porcelain")
+    return {
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": None if status is None else bool(status),
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("dognet", "numpy", "pandas")},
+        "host": platform.node(),
+    }
+
+
+def read(folder: Path) -> Run:
+    """Read a run that is over, checked against its checksums; RunError names the file that is missing or damaged."""
+    info = parse(folder / "run.json", json.loads)
+    if info.get("status") not in ("finished", "failed") or not isinstance(info.get("sha256"), dict):
+        raise RunError(f"{folder / 'run.json'}: not a run's summary")
+    needed = FILES if info["status"] == "finished" else ("config.yaml", "traceback.txt")
+    for name in needed:
+        path, expected = folder / name, info["sha256"].get(name)
+        if not path.is_file():
+            raise RunError(f"{path}: missing")
+        if images.sha256(path) != expected:
+            raise RunError(f"{path}: not as it was written (its sha256 differs from run.json's)")
+    config = parse(folder / "config.yaml", yaml.safe_load)
+    metrics = parse(folder / "metrics.json", json.loads) if "metrics.json" in needed else {}
+    return Run(folder, info, config, metrics)
+
+
+def parse(path: Path, parser: Any) -> dict[str, Any]:
+    """Parse a file that must hold a mapping."""
+    try:
+        value = parser(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunError(f"{path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: not a mapping")
+    return value
+
+
+def finished(folder: Path, digest: str) -> Run | None:
+    """Return the run of this digest if it stands finished and whole in the folder."""
+    try:
+        run = read(folder)
+    except RunError:
+        return None
+    return run if run.finished and run.info["digest"] == digest else None
+
+
+def over(folder: Path) -> Iterator[Run]:
+    """Yield each run below ``folder`` that is over, in the order of their names; what isn't whole is passed by."""
+    for path in sorted(folder.rglob("run.json")):
+        try:
+            yield read(path.parent)
+        except RunError:
+            continue
+
+
+def longest_before(config: Config, runs_folder: Path, trajectory: str) -> Run | None:
+    """Return the finished run of this trajectory with the most ITERS below the wanted ones."""
+    pattern = folder_name(config).replace(f"ITERS={config.ITERS},", "ITERS=*,")
+    shorter = {}
+    for folder in runs_folder.glob(pattern):
+        ITERS = folder.name.partition("ITERS=")[2].partition(",")[0]
+        if ITERS.isdecimal() and int(ITERS) < config.ITERS:
+            shorter[int(ITERS)] = folder
+    for ITERS in sorted(shorter, reverse=True):
+        try:
+            run = read(shorter[ITERS])
+        except RunError:
+            continue
+        if run.finished and run.info.get("trajectory") == trajectory and run.config["ITERS"] == ITERS:
+            return run
+    return None
