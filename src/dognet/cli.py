@@ -12,11 +12,12 @@ import hydra
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dognet.config import Config, ConfigError, project_root
+from dognet.errors import one_line
 
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE / "conf", HERE.parents[1] / "conf") if folder.is_dir())  # wheel, repository
@@ -25,12 +26,12 @@ ConfigStore.instance().store(name="schema", node=Config)
 
 
 def checked(settings: DictConfig, source: str) -> Config:
-    """Return the composed settings as a Config within its bounds, or raise an error of one line."""
-    try:
-        config = OmegaConf.to_object(settings)
-    except (ConfigError, OmegaConfBaseException) as error:
-        raise ConfigCompositionException(str(error).splitlines()[0]) from error
+    """Return the composed settings as a Config within its bounds; ConfigError tells all faults in one line."""
+    config = OmegaConf.to_object(settings)
     assert isinstance(config, Config)
+    known = {field.name for field in dataclasses.fields(Config)} - {"source"}
+    if unknown := {str(name) for name in settings if name not in known and settings[name] != ""}:
+        raise ConfigError(f"no setting {', '.join(sorted(unknown))}")
     return sourced(config, source)
 
 
@@ -50,12 +51,15 @@ def task(settings: DictConfig) -> None:
     """Do one run and show it."""
     from dognet import pipeline, progress
     from dognet.images import ImagesError
+    from dognet.nnet import InputError
 
-    config = checked(settings, HydraConfig.get().runtime.choices["data"])
     try:
+        config = checked(settings, HydraConfig.get().runtime.choices["data"])
         with progress.bar(config.ITERS) as report:
             run = pipeline.run(config, project_root(), report=report, overrides=list(HydraConfig.get().overrides.task))
-    except (ImagesError, FloatingPointError, OSError) as error:
+    except (ConfigError, OmegaConfBaseException) as error:
+        sys.exit(f"dognet: {one_line(error)}")
+    except (ImagesError, InputError, FloatingPointError, MemoryError, OSError) as error:
         sys.exit(f"dognet: {error}")
     print(progress.figures(run))
     print(f"seconds   {run.info['seconds']:.2f}")
@@ -63,10 +67,14 @@ def task(settings: DictConfig) -> None:
 
 
 def main() -> None:
-    """Start ``dognet``: SIGTERM and Ctrl-C end it in one line, with the exit codes that shells expect."""
+    """Start ``dognet``: whatever goes wrong by the user's or the machine's doing ends it in one line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing them over six lines
     try:
         task()
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"dognet: {one_line(error)}")
     except KeyboardInterrupt:
+        print("dognet: interrupted", file=sys.stderr)
         sys.exit(130)

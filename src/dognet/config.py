@@ -10,10 +10,11 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 POSITIVE = "a positive finite number", lambda value: 0 < value < math.inf
-WHOLE_FROM_0 = "a whole number of at least 0", lambda value: value >= 0
-WHOLE_FROM_1 = "a whole number of at least 1", lambda value: value >= 1
+WHOLE = "a whole number from 0 to 10^15", lambda value: 0 <= value <= 10**15
+ROWS = "a whole number from 10 to 10^8", lambda value: 10 <= value <= 10**8
 SHA256 = "64 hex digits, or nothing", lambda value: len(value) in (0, 64) and set(value) <= set("0123456789abcdef")
 FOLDER_NAME = (
     "a plain name: letters, digits, _ - and . inside",
@@ -24,16 +25,16 @@ FOLDER_NAME = (
 )
 
 BOUNDS = {
-    "hiddenNodes": WHOLE_FROM_1,
+    "hiddenNodes": ("a whole number from 1 to 100000", lambda value: 1 <= value <= 100_000),
     "stepSize": POSITIVE,
-    "ITERS": WHOLE_FROM_0,
-    "seed": WHOLE_FROM_0,
+    "ITERS": WHOLE,
+    "seed": WHOLE,
     "dtype": ("float64 or float32", lambda value: value in ("float64", "float32")),
     "study": FOLDER_NAME,
     "data.kind": ("generated, lecture or csv", lambda value: value in KINDS),
-    "data.train_rows": ("a whole number of at least 10", lambda value: value >= 10),
-    "data.test_rows": ("a whole number of at least 10", lambda value: value >= 10),
-    "data.seed": WHOLE_FROM_0,
+    "data.train_rows": ROWS,
+    "data.test_rows": ROWS,
+    "data.seed": WHOLE,
     "data.train_sha256": SHA256,
     "data.test_sha256": SHA256,
     "data.white": POSITIVE,
@@ -89,7 +90,9 @@ class Config:
         for name, (bound, holds) in BOUNDS.items():
             owner, _, key = name.rpartition(".")
             value = getattr(self.data if owner else self, key)
-            if value is not None and value != MISSING and not holds(value):
+            if value == MISSING:
+                faults.append(f"{name} must be given: {bound}")
+            elif value is not None and not holds(value):
                 faults.append(f"{name} must be {bound}, got {value!r}")
         if self.data.kind in KINDS:
             own = ("kind", "positive", *KINDS[self.data.kind])
@@ -112,7 +115,11 @@ def load(root: Path) -> Config:
         settings = OmegaConf.merge(OmegaConf.structured(Config), settings, {"data": OmegaConf.load(path)})
         config = OmegaConf.to_object(settings)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+        from dognet.errors import one_line
+
+        raise ConfigError(f"{path}: {one_line(error)}") from error
+    except (OSError, YAMLError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     assert isinstance(config, Config)
     config.source = source
     return config

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dognet import config, images, runs
-from dognet.config import Config
+from dognet import config as settings
+from dognet import images
+from dognet.config import Config, ConfigError
+from dognet.files import sha256, write
 from dognet.images import ImagesError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LECTURE = "data/raw/lecture"  # where data.dvc puts the course's CSVs
+HERE = Path(__file__).resolve().parent
+DATA_DVC = HERE / "data.dvc", HERE.parents[1] / "data.dvc"  # in a wheel, in the repository
 
 
 def fetch(config: Config, root: Path, *, pinned: bool = False) -> Path:
@@ -35,11 +46,11 @@ def fetch(config: Config, root: Path, *, pinned: bool = False) -> Path:
     for name, table in zip(("train.csv", "test.csv"), tables, strict=True):
         content = images.to_csv(table).encode()
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-            runs.write(folder / name, content)
+            write(folder / name, content)
     return folder
 
 
-def generated(config: Config) -> tuple:
+def generated(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make the train and the test images, each from a stream of its own: more of one leaves the other as it is."""
     streams = np.random.SeedSequence(config.data.seed or 0).spawn(2)
     counts = config.data.train_rows or 0, config.data.test_rows or 0
@@ -48,22 +59,38 @@ def generated(config: Config) -> tuple:
 
 
 def lecture_files(root: Path) -> tuple[Path, Path]:
-    """Return the course's two CSVs, pulled through data.dvc if they are not there."""
-    folders = root / LECTURE, config.project_root() / LECTURE  # they differ in `dvc exp run --temp`
+    """Return the course's two CSVs, brought through data.dvc if they are not there."""
+    folders = root / LECTURE, settings.project_root() / LECTURE  # they differ in `dvc exp run --temp`
     for folder in folders:
         paths = folder / "simple_images_train.csv", folder / "simple_images_test.csv"
         if all(path.is_file() for path in paths):
             return paths
-    pull = [sys.executable, "-m", "dvc", "pull", "--quiet", "data.dvc"]
-    answer = subprocess.run(pull, cwd=root, capture_output=True, text=True)
-    paths = folders[0] / "simple_images_train.csv", folders[0] / "simple_images_test.csv"
-    if not all(path.is_file() for path in paths):
-        reason = (answer.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise ImagesError(
-            f"the course's images could not be fetched ({reason}). Either copy simple_images_train.csv and "
-            f"simple_images_test.csv into {LECTURE}/, or use data=generated, images like them that need no network"
-        )
-    return paths
+    pull_lecture(folders[0])
+    return folders[0] / "simple_images_train.csv", folders[0] / "simple_images_test.csv"
+
+
+def pull_lecture(folder: Path) -> None:
+    """Pull the files that data.dvc pins into ``folder``.
+
+    In a DVC project of its own, made for the moment: an import in the project itself would have every `dvc status` and
+    `dvc exp run` clone the course's repository, and this way `dognet data=lecture` works outside the project too.
+    """
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    with tempfile.TemporaryDirectory() as temporary:
+        shutil.copy(next(path for path in DATA_DVC if path.is_file()), temporary)
+        for words in (["init", "--no-scm"], ["pull", "data.dvc"]):
+            command = [sys.executable, "-m", "dvc", *words]
+            answer = subprocess.run(command, cwd=temporary, env=environment, capture_output=True)
+        pulled = Path(temporary, LECTURE)
+        if answer.returncode or not pulled.is_dir():  # what DVC says of it misleads: "Everything is up to date"
+            raise ImagesError(
+                "the course's images could not be fetched through data.dvc: is there a network? Without one, copy "
+                f"simple_images_train.csv and simple_images_test.csv into {LECTURE}/, or use data=generated, images "
+                "like them"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in pulled.iterdir():
+            write(folder / path.name, path.read_bytes())
 
 
 def own_files(config: Config, root: Path) -> tuple[Path, Path]:
@@ -77,7 +104,7 @@ def check_sha256(config: Config, paths: tuple[Path, Path], *, pinned: bool) -> N
     for key, path in zip(("train_sha256", "test_sha256"), paths, strict=True):
         if not path.is_file():
             raise ImagesError(f"{path}: no such file (data.{key.removesuffix('_sha256')})")
-        found[key] = images.sha256(path)
+        found[key] = sha256(path)
     if config.data.kind == "csv" and not pinned:
         return  # dognet takes own files as they are: their content is part of the run's digest
     if any(getattr(config.data, key) != value for key, value in found.items()):
@@ -92,4 +119,11 @@ def check_sha256(config: Config, paths: tuple[Path, Path], *, pinned: bool) -> N
 
 def main() -> None:
     """Run the stage with the settings in conf/."""
-    fetch(config.load(Path()), Path(), pinned=True)
+    try:
+        fetch(settings.load(Path()), Path(), pinned=True)
+    except (ConfigError, ImagesError) as error:
+        sys.exit(f"fetch: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ One image a row: its label, then its pixels row by row, 0 (black) to 255 (white)
 from __future__ import annotations
 
 import csv
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,12 +156,6 @@ def check_pair(train: pd.DataFrame, test: pd.DataFrame, paths: tuple[Path, Path]
 def split(table: pd.DataFrame, positive: str) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n_images, n_pixels) as float64 and y (n_images,), True where the label is ``positive``."""
     return table.drop(columns="label").to_numpy(float), (table["label"] == positive).to_numpy(bool)
-
-
-def sha256(path: Path) -> str:
-    """Return the file's sha256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def to_csv(table: pd.DataFrame) -> str:

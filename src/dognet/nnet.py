@@ -39,11 +39,10 @@ def logistic(x: Array) -> Array:
 
 
 def logloss(yhat: Array, y: Array) -> Array:
-    """Return -(y·log yhat + (1-y)·log(1-yhat)) for each image, in nats: 0 if certain and right, inf if certain and wrong."""
+    """Return -(y·log yhat + (1-y)·log(1-yhat)) per image, in nats: 0 if certain and right, inf if certain and wrong."""
+    yhat, y = np.asarray(yhat, float), np.asarray(y, float)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0·log 0 is 0 here, as its limit is
-        return np.where(np.equal(y, 0), 0, -np.asarray(y) * np.log(yhat)) + np.where(
-            np.equal(y, 1), 0, (np.asarray(y) - 1) * np.log1p(np.negative(yhat))
-        )
+        return np.where(y == 0, 0, -y * np.log(yhat)) + np.where(y == 1, 0, (y - 1) * np.log1p(-yhat))
 
 
 def probabilities(X1: Array, W1: Array, W2: Array) -> Array:

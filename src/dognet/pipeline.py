@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dognet import images, runs
+from dognet import runs
 from dognet.config import Config
 from dognet.evaluate import evaluate
 from dognet.fetch import fetch
+from dognet.files import sha256
 from dognet.nnet import Report
 from dognet.runs import Run
 from dognet.train import train
@@ -27,13 +28,13 @@ def run(config: Config, root: Path, *, report: Report | None = None, overrides: 
     info = {"study": config.study, "start": runs.now(), "overrides": overrides or []}
     try:
         data = fetch(config, root)
-        digest = runs.digest(config, images.sha256(data / "train.csv"), images.sha256(data / "test.csv"))
+        digest = runs.digest(runs.describe(config, sha256(data / "train.csv")), sha256(data / "test.csv"))
         done = None if config.force else runs.finished(folder, digest)
         if done is not None:
             return done
         info["digest"] = digest
         info |= train(config, data, folder, report=report, others=None if config.force else folder.parent)
-        evaluate(config, data, folder)
+        evaluate(data, folder)
         return runs.finish(folder, info)
     except Exception as error:
         runs.fail(folder, config, error, info)

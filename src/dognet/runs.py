@@ -4,7 +4,7 @@
     weights.npz     W1, W2, y_classes
     curve.csv       iteration, train_loss, train_accuracy
     curve.svg, weights.svg
-    metrics.json    train and test loss (nats) and accuracy, digest, sha256 of the test images
+    metrics.json    train and test loss (nats) and accuracy, digest
     run.json        written last, by rename: status, digest, trajectory, study, start, seconds, continued_from,
                     git, versions, host, overrides, sha256 of every file above
     traceback.txt   of a failed run
@@ -19,7 +19,6 @@ import ast
 import functools
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import traceback
@@ -32,8 +31,9 @@ from typing import Any
 
 import yaml
 
-from dognet import descent, images, nnet
+from dognet import descent, nnet
 from dognet.config import Config
+from dognet.files import sha256, write
 
 SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed", "dtype")  # that change the result, besides the data
 PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
@@ -61,7 +61,7 @@ class Run:
 
     def curve(self) -> list[tuple[int, float, float]]:
         """Return (iteration, train_loss, train_accuracy) of each recorded iteration."""
-        return points((self.folder / "curve.csv").read_text().removeprefix(CURVE_HEADER))
+        return curve(self.folder)
 
     def curve_before_last(self) -> str:
         """Return the rows of curve.csv but the last."""
@@ -73,25 +73,33 @@ class Run:
         return nnet.NNet.load(self.folder / "weights.npz")
 
 
-def digest(config: Config, train_sha256: str, test_sha256: str) -> str:
-    """Return the sha256 that names the result of these settings, these images and this numeric code."""
-    return hash_of({**identity(config, train_sha256), "ITERS": config.ITERS, "test_sha256": test_sha256})
+def describe(config: Config, train_sha256: str) -> dict[str, Any]:
+    """Return what config.yaml holds: the settings of a run and the sha256 of its training images."""
+    settings = {name: getattr(config, name) for name in SETTINGS}
+    data = {"source": config.source, "positive": config.data.positive, "train_sha256": train_sha256}
+    return {**settings, "data": data}
 
 
-def trajectory(config: Config, train_sha256: str) -> str:
-    """Return the sha256 that runs share which differ only in ITERS."""
-    return hash_of(identity(config, train_sha256))
+def digest(described: dict[str, Any], test_sha256: str) -> str:
+    """Return the hash that names the result of a config.yaml: settings, images and numeric code."""
+    return hash_of({**identity(described), "ITERS": described["ITERS"], "test_sha256": test_sha256})
 
 
-def identity(config: Config, train_sha256: str) -> dict[str, Any]:
+def trajectory(described: dict[str, Any]) -> str:
+    """Return the hash that runs share which differ only in ITERS."""
+    return hash_of(identity(described))
+
+
+def identity(described: dict[str, Any]) -> dict[str, Any]:
     """Return what sets the weights of every iteration."""
-    settings = {name: getattr(config, name) for name in SETTINGS if name != "ITERS"}
-    return {**settings, "positive": config.data.positive, "train_sha256": train_sha256, "code": code_digest()}
+    settings = {name: described[name] for name in SETTINGS if name != "ITERS"}
+    data = {name: described["data"][name] for name in ("positive", "train_sha256")}
+    return {**settings, **data, "code": code_digest()}
 
 
 def hash_of(values: dict[str, Any]) -> str:
-    """Return the sha256 of plain values in hex."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    """Return the first 16 hex digits of the sha256 of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @functools.cache
@@ -117,16 +125,6 @@ def folder_name(config: Config) -> str:
     return ",".join(parts)
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name and rename it into place: there is never half of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content if isinstance(content, bytes) else content.encode())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def curve_row(iteration: int, loss: float, accuracy: float) -> str:
     """Return a row of curve.csv, with 10 significant digits so that another CPU's last bits don't change the file."""
     return f"{iteration},{loss:.10g},{accuracy:.10g}\n"
@@ -138,12 +136,19 @@ def points(rows: str) -> list[tuple[int, float, float]]:
     return [(int(iteration), float(loss), float(accuracy)) for iteration, loss, accuracy in cells]
 
 
-def describe(config: Config, train_sha256: str) -> str:
-    """Return config.yaml: the settings of this run and the sha256 of its training images."""
-    values = {name: getattr(config, name) for name in SETTINGS}
-    data = {key: value for key, value in vars(config.data).items() if value not in (None, "")}
-    data |= {"source": config.source, "train_sha256": train_sha256}
-    return str(yaml.safe_dump({**values, "data": data}, sort_keys=False, allow_unicode=True))
+def curve(folder: Path) -> list[tuple[int, float, float]]:
+    """Read curve.csv."""
+    return points((folder / "curve.csv").read_text().removeprefix(CURVE_HEADER))
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """Read config.yaml."""
+    return parse(folder / "config.yaml", yaml.safe_load)
+
+
+def write_settings(folder: Path, described: dict[str, Any]) -> None:
+    """Write config.yaml."""
+    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True))
 
 
 def begin(folder: Path) -> None:
@@ -163,7 +168,7 @@ def noted(folder: Path) -> dict[str, Any]:
     try:
         info = parse(folder / "run.json", json.loads)
         told = {key: info[key] for key in ("start", "seconds", "trajectory", *surroundings())}
-        return told if info["sha256"]["weights.npz"] == images.sha256(folder / "weights.npz") else {}
+        return told if info["sha256"]["weights.npz"] == sha256(folder / "weights.npz") else {}
     except (RunError, KeyError, TypeError):
         return {}
 
@@ -177,7 +182,7 @@ def finish(folder: Path, info: dict[str, Any]) -> Run:
 def fail(folder: Path, config: Config, error: BaseException, info: dict[str, Any]) -> Run:
     """Keep a failed run: its settings, its error in run.json, the traceback beside it."""
     begin(folder)
-    write(folder / "config.yaml", describe(config, ""))
+    write_settings(folder, describe(config, ""))
     write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
     info = {"error": f"{type(error).__name__}: {error}", **info}
     seal(folder, "failed", info, ("config.yaml", "traceback.txt"))
@@ -186,7 +191,7 @@ def fail(folder: Path, config: Config, error: BaseException, info: dict[str, Any
 
 def seal(folder: Path, status: str, info: dict[str, Any], names: tuple[str, ...]) -> None:
     """Write run.json with the sha256 of the files it vouches for."""
-    checksums = {name: images.sha256(folder / name) for name in names}
+    checksums = {name: sha256(folder / name) for name in names}
     summary = {"status": status, **surroundings(), **info, "sha256": checksums}
     write(folder / "run.json", json.dumps(summary, indent=1) + "\n")
 
@@ -227,11 +232,10 @@ def read(folder: Path) -> Run:
         path, expected = folder / name, info["sha256"].get(name)
         if not path.is_file():
             raise RunError(f"{path}: missing")
-        if images.sha256(path) != expected:
+        if sha256(path) != expected:
             raise RunError(f"{path}: not as it was written (its sha256 differs from run.json's)")
-    config = parse(folder / "config.yaml", yaml.safe_load)
     metrics = parse(folder / "metrics.json", json.loads) if "metrics.json" in needed else {}
-    return Run(folder, info, config, metrics)
+    return Run(folder, info, settings(folder), metrics)
 
 
 def parse(path: Path, parser: Any) -> dict[str, Any]:

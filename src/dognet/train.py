@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from dognet import config as settings
 from dognet import images, plots, runs
-from dognet.config import Config
+from dognet.config import Config, ConfigError
+from dognet.files import sha256, write
+from dognet.images import ImagesError
 from dognet.nnet import NNet, Report
 
 
@@ -24,11 +27,11 @@ def train(
     info: dict[str, Any] = {"start": runs.now()}
     clock = time.perf_counter()
     X, y = images.split(images.read(data / "train.csv"), config.data.positive)
-    train_sha256 = images.sha256(data / "train.csv")
-    info["trajectory"] = runs.trajectory(config, train_sha256)
+    described = runs.describe(config, sha256(data / "train.csv"))
+    info["trajectory"] = runs.trajectory(described)
     shorter = runs.longest_before(config, others, info["trajectory"]) if others else None
     runs.begin(folder)
-    runs.write(folder / "config.yaml", runs.describe(config, train_sha256))
+    runs.write_settings(folder, described)
     curve = ""
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
@@ -48,14 +51,21 @@ def train(
         curve = shorter.curve_before_last()  # its last point is the first to be recorded now, if it is on the schedule
         net.go_on(X, y, config.stepSize, done, config.ITERS, report=record)
     net.save(folder / "weights.npz")
-    runs.write(folder / "curve.csv", runs.CURVE_HEADER + curve)
-    runs.write(folder / "curve.svg", plots.curve(*zip(*runs.points(curve), strict=True)))
-    runs.write(folder / "weights.svg", plots.weights(net.W1, net.W2))
+    write(folder / "curve.csv", runs.CURVE_HEADER + curve)
+    write(folder / "curve.svg", plots.curve(*zip(*runs.points(curve), strict=True)))
+    write(folder / "weights.svg", plots.weights(net.W1, net.W2))
     return info | {"seconds": round(time.perf_counter() - clock, 3)}
 
 
 def main() -> None:
     """Run the stage with the settings in conf/."""
-    config = settings.load(Path())
-    info = train(config, Path("data", config.source), runs.PIPELINE)
+    try:
+        config = settings.load(Path())
+        info = train(config, Path("data", config.source), runs.PIPELINE)
+    except (ConfigError, ImagesError, FloatingPointError) as error:
+        sys.exit(f"train: {error}")
     runs.note(runs.PIPELINE, info)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""A mistake on the command line, told in one line: what, which value, the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+
+from dognet.config import BOUNDS, Config, ConfigError, Data
+
+NAMES = [
+    *(field.name for field in dataclasses.fields(Config) if field.name not in ("data", "source")),
+    "data",
+    *(f"data.{field.name}" for field in dataclasses.fields(Data)),
+]
+
+
+def one_line(error: BaseException) -> str:
+    """Return what Hydra, OmegaConf or a check of ours found, in one line."""
+    causes = [error]
+    while (deeper := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(deeper)
+    for cause in causes:
+        match cause:
+            case ConfigError():
+                return str(cause)
+            case OverrideParseException():
+                return f"{cause.override!r} is not an override: write name=value, as in hiddenNodes=8"
+            case MissingConfigException() if cause.options is not None:
+                group, _, option = (cause.missing_cfg_file or "").rpartition("/")
+                return f"{group}={option}: no such option, there are {', '.join(cause.options)}"
+            case ConfigAttributeError() | ConfigKeyError() if cause.full_key:
+                return unknown_name(cause.full_key)
+            case ValidationError() if cause.full_key in BOUNDS:
+                return f"{cause.full_key} must be {BOUNDS[cause.full_key][0]}, got {value_in(error)}"
+    text = " ".join(str(error).split())
+    if several := re.match(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{several[1]} gives several values: a sweep needs --multirun, as in dognet --multirun {several[1]}"
+    if several := re.search(r"Key '(\S+)' not in|Could not override '(\S+)'", text):
+        return unknown_name(several[1] or several[2])
+    return text.partition(" full_key:")[0]
+
+
+def unknown_name(name: str) -> str:
+    """Return the sentence for a setting that doesn't exist, with the nearest that does."""
+    near = difflib.get_close_matches(name, NAMES, n=1) or difflib.get_close_matches(f"data.{name}", NAMES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
+    return f"no setting {name}: {hint}"
+
+
+def value_in(error: BaseException) -> str:
+    """Return the value that an OmegaConf error speaks of."""
+    found = re.search(r"Value '(.*?)' of type|override '?\S+?=(\S*)", str(error))
+    return repr(found[1] or found[2]) if found else "null"
