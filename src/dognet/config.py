@@ -111,8 +111,9 @@ def load(root: Path) -> Config:
     try:
         settings: Any = OmegaConf.load(path)
         source = next(entry["data"] for entry in settings.pop("defaults") if "data" in entry)
+        settings = OmegaConf.merge(OmegaConf.structured(Config), settings)
         path = root / "conf" / "data" / f"{source}.yaml"
-        settings = OmegaConf.merge(OmegaConf.structured(Config), settings, {"data": OmegaConf.load(path)})
+        settings = OmegaConf.merge(settings, {"data": OmegaConf.load(path)})
         config = OmegaConf.to_object(settings)
     except OmegaConfBaseException as error:
         from dognet.errors import one_line

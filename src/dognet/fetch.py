@@ -113,7 +113,7 @@ def check_sha256(config: Config, paths: tuple[Path, Path], *, pinned: bool) -> N
                 f"{paths[0].parent}: not the course's files, their sha256 differ from conf/data/{config.source}.yaml: "
                 "delete them, then fetch again"
             )
-        lines = "".join(f"\n{key}: {value}" for key, value in found.items())
+        lines = "".join(f'\n{key}: "{value}"' for key, value in found.items())
         raise ImagesError(f"conf/data/{config.source}.yaml must hold the sha256 of your files; paste:{lines}")
 
 

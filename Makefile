@@ -1,0 +1,33 @@
+# `make repro` and `make test` need Python 3.11 to 3.13, git and make; everything else they bring themselves.
+PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell python$(version) -c 'import venv; print("python$(version)")' 2>/dev/null)) python3)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport VIRTUAL_ENV PYTHONPATH
+
+.PHONY: repro test check soak bench clean
+
+repro: .venv/installed
+	dvc repro
+
+test: .venv/tests
+	python -m pytest
+
+check: .venv/tests
+	ruff check .
+	ruff format --check .
+	mypy
+
+soak: .venv/tests
+	DOGNET_SOAK=1 python -m pytest -m soak
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/tests: .venv/installed
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv
