@@ -36,6 +36,7 @@ def main() -> None:
     try:
         source = runs.settings(runs.PIPELINE)["data"]["source"]
         digest = evaluate(Path("data", source), runs.PIPELINE)
+        told["test_sha256"] = sha256(Path("data", source, "test.csv"))
     except (ImagesError, InputError, RunError) as error:
         sys.exit(f"evaluate: {error}")
     metrics = runs.finish(runs.PIPELINE, {"study": "pipeline", "digest": digest, **told}).metrics

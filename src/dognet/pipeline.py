@@ -28,7 +28,8 @@ def run(config: Config, root: Path, *, report: Report | None = None, overrides: 
     info = {"study": config.study, "start": runs.now(), "overrides": overrides or []}
     try:
         data = fetch(config, root)
-        digest = runs.digest(runs.describe(config, sha256(data / "train.csv")), sha256(data / "test.csv"))
+        info["test_sha256"] = sha256(data / "test.csv")
+        digest = runs.digest(runs.describe(config, sha256(data / "train.csv")), info["test_sha256"])
         done = None if config.force else runs.finished(folder, digest)
         if done is not None:
             return done

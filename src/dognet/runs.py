@@ -19,6 +19,7 @@ import ast
 import functools
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import traceback
@@ -203,7 +204,7 @@ def now() -> str:
 
 @functools.cache
 def surroundings() -> dict[str, Any]:
-    """Return where a run was made: git commit and whether it was dirty, versions, host."""
+    """Return where a run was made: git commit and whether it was dirty, DVC experiment, versions, host."""
 
     def git(*words: str) -> str | None:
         try:
@@ -216,6 +217,8 @@ def surroundings() -> dict[str, Any]:
     return {
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
+        "dvc_revision": os.environ.get("DVC_EXP_BASELINE_REV"),  # of `dvc exp run`
+        "dvc_experiment": os.environ.get("DVC_EXP_NAME"),
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in ("dognet", "numpy", "pandas")},
         "host": platform.node(),

@@ -1,0 +1,158 @@
+"""Recording what is over: beside the training, in a process of its own, and later with the command ``dognet-sync``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dognet import config, runs, tracking, views
+from dognet.runs import RunError
+from dognet.tracking import Store, StoreError
+
+
+class Recorder:
+    """Records the runs below a folder that MLflow lacks; only then is MLflow imported and its store opened."""
+
+    def __init__(self, uri: str, root: Path, since: float = 0) -> None:
+        self.uri, self.root, self.since = uri, root, since
+        self.store: Store | None = None
+        self.known: dict[str, set[tuple[str, str]]] = {}  # study: the runs it has whole in MLflow
+        self.trouble = ""  # why the store failed when it was last tried
+        self.damaged: set[str] = set()  # what is wrong with the run folders that were passed by
+
+    def catch_up(self, folder: Path, *, training: bool = False) -> int:
+        """Record what is over below the folder and not in MLflow yet; return how many runs it was.
+
+        During training the store is opened ahead, and no progress is shown.
+        """
+        self.trouble = ""
+        added: dict[str, int] = {}
+        try:
+            lacking = [(path, info) for path, info in over(folder) if not self.knows(path, info)]
+            if training or lacking:
+                self.open()
+            hidden = None if len(lacking) > 3 and not training else True  # None: unless on a terminal
+            for path, info in tqdm(lacking, "recording in MLflow", unit="run", disable=hidden):
+                try:
+                    self.open().record(path)
+                except RunError as error:
+                    self.damaged.add(str(error))  # so it counts as unfinished, and is trained again
+                    continue
+                self.known[info["study"]].add(tracking.identity(path, info))
+                added[info["study"]] = added.get(info["study"], 0) + 1
+            if added:
+                self.open().analyze()
+                views.save(self.open(), list(added))
+        except StoreError as error:
+            self.trouble = str(error)
+        return sum(added.values())
+
+    def open(self) -> Store:
+        """Return the store, opened."""
+        self.store = self.store or Store(self.uri, self.root)
+        return self.store
+
+    def knows(self, folder: Path, info: dict[str, Any]) -> bool:
+        """Return whether the run of this run.json is in MLflow."""
+        study = info["study"]
+        if study not in self.known:
+            known = tracking.recorded(self.uri, study)
+            self.known[study] = self.open().recorded(study) if known is None else known
+        return tracking.identity(folder, info) in self.known[study]
+
+    def missing(self, folder: Path) -> int:
+        """Return how many runs MLflow lacks; where the store never answered, how many ended after ``since``."""
+        return sum(
+            not self.knows(path, info)
+            if info["study"] in self.known
+            else (path / "run.json").stat().st_mtime > self.since
+            for path, info in over(folder)
+        )
+
+
+def over(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield each run folder below ``folder`` whose run is over, and its run.json, in the order of their names."""
+    for path in sorted(folder.rglob("run.json")):
+        try:
+            info = runs.parse(path, json.loads)
+        except RunError:
+            continue
+        if info.get("status") in ("finished", "failed"):
+            yield path.parent, info
+
+
+def follow(folder: Path, recorder: Recorder) -> None:
+    """Record the runs below the folder as they come to be over, until standard input ends and all are recorded.
+
+    A store that failed is tried once more in the end.
+    """
+    os.nice(10)  # the cores are for training
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    ended = False
+    while not ended:
+        ended = bool(select.select([sys.stdin], [], [], 1)[0])
+        if ended or not recorder.trouble:
+            recorder.catch_up(folder, training=not ended)
+    if count := recorder.missing(folder) if recorder.trouble else 0:
+        print(f"dognet: {tracking.lacking(count, recorder.trouble)}", file=sys.stderr)
+
+
+@contextmanager
+def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None]:
+    """Meanwhile record the study's runs as each is over, in a process of its own: training never waits for MLflow.
+
+    With tracking_uri ``none``, nothing is. In the end waits for the last ones. What could not be recorded is told on standard error, and nothing is raised.
+    """
+    if tracking_uri == "none":
+        yield
+        return
+    command = [sys.executable, "-m", "dognet.sync", "--follow", str(root / "experiments" / study)]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking.locate(tracking_uri, root)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=root, env=environment) as child:
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            child.terminate()  # harmless at any moment: the next command completes what it leaves
+            raise
+    if child.returncode:
+        print("dognet: recording in MLflow broke off: dognet-sync records what is missing", file=sys.stderr)
+
+
+def main() -> None:
+    """Record in MLflow every run below the folders, or below experiments/: each once, whole."""
+    parser = argparse.ArgumentParser("dognet-sync", description=main.__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, help="run folders, or folders that hold some")
+    parser.add_argument("--tracking-uri", metavar="URI", help="the store, where it is not the one that conf/ names")
+    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    root = config.project_root()
+    if words.follow:
+        follow(words.folders[0], Recorder(tracking.locate(None, root), root, since=time.time()))
+        return
+    uri = words.tracking_uri or (config.load(root).tracking_uri if (root / "conf").is_dir() else None)
+    recorder = Recorder(tracking.locate(uri, root), root)
+    recorded = total = 0
+    for folder in words.folders or [root / "experiments"]:
+        recorded += recorder.catch_up(folder)
+        total += len(list(over(folder)))
+        if recorder.trouble:
+            sys.exit(f"dognet-sync: {tracking.lacking(recorder.missing(folder), recorder.trouble)}")
+    for fault in sorted(recorder.damaged):
+        print(f"dognet-sync: {fault}: passed by", file=sys.stderr)
+    print(f"{recorded} recorded, {total - recorded - len(recorder.damaged)} were there")
+
+
+if __name__ == "__main__":
+    main()
