@@ -16,8 +16,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dognet import studies
 from dognet.config import Config, ConfigError, project_root
-from dognet.errors import one_line
+from dognet.errors import SweepError, one_line
 
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE / "conf", HERE.parents[1] / "conf") if folder.is_dir())  # wheel, repository
@@ -49,21 +50,26 @@ def sourced(config: Config, source: str) -> Config:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def task(settings: DictConfig) -> None:
     """Do one run and show it."""
-    from dognet import pipeline, progress
+    if study := HydraConfig.get().runtime.choices.get("experiment"):
+        sys.exit(f"dognet: experiment={study} is a study, so many runs: dognet --multirun experiment={study}")
+    from dognet import pipeline, progress, runs, sync
     from dognet.images import ImagesError
     from dognet.nnet import InputError
 
     try:
         config = checked(settings, HydraConfig.get().runtime.choices["data"])
-        with progress.bar(config.ITERS) as report:
-            run = pipeline.run(config, project_root(), report=report, overrides=list(HydraConfig.get().overrides.task))
     except (ConfigError, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
-    except (ImagesError, InputError, FloatingPointError, MemoryError, OSError) as error:
-        sys.exit(f"dognet: {error}")
-    print(progress.figures(run))
-    print(f"seconds   {run.info['seconds']:.2f}")
-    print(os.path.relpath(run.folder))
+    root, overrides, began, fault = project_root(), list(HydraConfig.get().overrides.task), runs.now(), None
+    with sync.following(config.study, config.tracking_uri, root):
+        try:
+            with progress.bar(config.ITERS) as report:
+                run = pipeline.run(config, root, report=report, overrides=overrides)
+            print(progress.figures(run))
+            print(os.path.relpath(run.folder) + (", already trained" if run.info["start"] < began else ""), flush=True)
+        except (ImagesError, InputError, FloatingPointError, MemoryError, OSError) as error:
+            fault = f"dognet: {error}"  # the failed run is recorded first
+    sys.exit(fault)
 
 
 def main() -> None:
@@ -71,8 +77,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing them over six lines
+    studies.register(project_root())
     try:
         task()
+    except SweepError as error:
+        sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
     except KeyboardInterrupt:

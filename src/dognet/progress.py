@@ -33,5 +33,6 @@ def figures(run: Run) -> str:
     return (
         f"          loss (nats)  accuracy\n"
         f"train     {m['train_loss']:<11.4g}  {m['train_accuracy']:.4f}\n"
-        f"test      {m['test_loss']:<11.4g}  {m['test_accuracy']:.4f}"
+        f"test      {m['test_loss']:<11.4g}  {m['test_accuracy']:.4f}\n"
+        f"trained in {run.info['seconds']:.2f} s"
     )

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -99,7 +98,6 @@ def follow(folder: Path, recorder: Recorder) -> None:
     A store that failed is tried once more in the end.
     """
     os.nice(10)  # the cores are for training
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
     ended = False
     while not ended:
         ended = bool(select.select([sys.stdin], [], [], 1)[0])
@@ -120,12 +118,14 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
         return
     command = [sys.executable, "-m", "dognet.sync", "--follow", str(root / "experiments" / study)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking.locate(tracking_uri, root)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=root, env=environment) as child:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, cwd=root, env=environment, start_new_session=True
+    ) as child:  # a session of its own: Ctrl-C is for the training
         try:
             yield
-        except (KeyboardInterrupt, SystemExit):
+            child.communicate()  # ends its input, and waits
+        finally:
             child.terminate()  # harmless at any moment: the next command completes what it leaves
-            raise
     if child.returncode:
         print("dognet: recording in MLflow broke off: dognet-sync records what is missing", file=sys.stderr)
 
