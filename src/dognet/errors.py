@@ -11,6 +11,13 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationErr
 
 from dognet.config import BOUNDS, Config, ConfigError, Data
 
+
+class SweepError(Exception):
+    """What keeps a sweep from starting or has gone wrong in it, one line each."""
+
+
+BROKEN: dict[str, str] = {}  # study: what is wrong with its file
+
 NAMES = [
     *(field.name for field in dataclasses.fields(Config) if field.name not in ("data", "source")),
     "data",
@@ -31,6 +38,8 @@ def one_line(error: BaseException) -> str:
                 return f"{cause.override!r} is not an override: write name=value, as in hiddenNodes=8"
             case MissingConfigException() if cause.options is not None:
                 group, _, option = (cause.missing_cfg_file or "").rpartition("/")
+                if group == "experiment" and option in BROKEN:
+                    return BROKEN[option]
                 return f"{group}={option}: no such option, there are {', '.join(cause.options)}"
             case ConfigAttributeError() | ConfigKeyError() if cause.full_key:
                 return unknown_name(cause.full_key)

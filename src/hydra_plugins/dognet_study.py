@@ -1,1 +1,111 @@
-"""The sweeper."""
+"""The sweeper: checks every run before the first one trains, skips the finished, names the failed."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from typing import TYPE_CHECKING, cast
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from dognet.sweep import Point
+
+
+class StudySweeper(Sweeper):
+    """Does a run for each combination of the values given, in one study, with any launcher."""
+
+    def __init__(self, params: dict[str, str] | None):
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands over; the task is ``work`` below, not the one for a single run."""
+        self.context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Check all, skip the finished, launch the rest; SweepError names the failed."""
+        from dognet import studies, sweep, sync
+        from dognet.config import project_root
+        from dognet.errors import SweepError
+        from dognet.pipeline import runs_folder
+
+        fixed, swept = studies.split([*(f"{name}={values}" for name, values in self.params.items()), *arguments])
+        loader = studies.PointLoader(self.context.config_loader, fixed)
+        root = project_root()
+        points = sweep.locate(studies.compose(loader, self.config, swept), root)
+        settings = points[0].config  # study, force, plan and tracking_uri are the same in all
+        finished = [] if settings.force else [run for point in points if (run := point.finished())]
+        folders = {run.folder for run in finished}
+        todo = sorted((p for p in points if p.folder not in folders), key=lambda point: point.config.ITERS)
+        print(f"study {settings.study}: {sweep.plan(todo, points, finished, self.processes())}")
+        if settings.plan:
+            return
+        following = sync.following(settings.study, settings.tracking_uri, root)
+        with sweep.alone(runs_folder(root, settings.study)), following, sweep.shown(todo, points):
+            failures = self.launch(loader, todo)
+        if failures:
+            raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
+
+    def launch(self, loader: object, todo: Sequence[Point]) -> dict[Point, str]:
+        """Run the points with Hydra's launcher and return the errors of those that failed."""
+        context = HydraContext(config_loader=cast(ConfigLoader, loader), callbacks=self.context.callbacks)
+        launcher = Plugins.instance().instantiate_launcher(context, work, self.config)
+        before = {point: point.stamp() for point in todo}
+        errors: dict[Point, str] = {}
+        left = list(todo)
+        while left:
+            try:
+                jobs = launcher.launch([point.overrides for point in left], initial_job_idx=0)
+                errors |= {point: job.return_value for point, job in zip(left, jobs, strict=True)}
+                break
+            except BrokenExecutor:  # a worker was killed, as a rule for want of memory: go on while that gets anywhere
+                n_left, left = len(left), [point for point in left if point.stamp() in (0, before[point])]
+                if len(left) == n_left:
+                    break
+        killed = "its process was killed; for want of memory, perhaps"
+        return {p: p.failure() or errors.get(p) or killed for p in todo if not p.finished()}
+
+    def processes(self) -> int:
+        """Return how many runs the launcher does at a time."""
+        n_jobs = int(self.config.hydra.launcher.get("n_jobs", 1))
+        return n_jobs if n_jobs > 0 else len(os.sched_getaffinity(0)) + 1 + n_jobs
+
+
+def work(settings: DictConfig) -> str | None:
+    """Do one run of a sweep in the process that the launcher chose, and return its error."""
+    from dognet import pipeline
+    from dognet.cli import checked
+    from dognet.config import project_root
+
+    end_with_parent()
+    hydra = HydraConfig.get()
+    config = checked(settings, hydra.runtime.choices["data"])
+    try:
+        pipeline.run(config, project_root(), overrides=list(hydra.overrides.task))
+    except Exception as error:  # whatever it is, the other runs go on, and the sweep names it at its end
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+@functools.cache
+def end_with_parent() -> None:
+    """See to it that a worker doesn't outlive a sweep that was killed."""
+    parent = multiprocessing.parent_process()
+
+    def watch(pid: int) -> None:
+        while os.getppid() == pid:
+            time.sleep(0.2)
+        os._exit(1)
+
+    if parent is not None and parent.pid is not None:
+        threading.Thread(target=watch, args=(parent.pid,), daemon=True).start()
