@@ -182,9 +182,15 @@ def test_an_installed_wheel_works_outside_the_repository(tmp_path: Path) -> None
     (tmp_path / "anywhere").mkdir()
     answer = subprocess.run(words, cwd=tmp_path / "anywhere", env=values, capture_output=True, text=True, check=True)
     assert "test " in answer.stdout
-    assert str(tmp_path / "site") in subprocess.run(
-        [sys.executable, "-c", "import dognet.cli; print(dognet.cli.CONF)"], env=values, capture_output=True, text=True
-    ).stdout
+    assert (
+        str(tmp_path / "site")
+        in subprocess.run(
+            [sys.executable, "-c", "import dognet.cli; print(dognet.cli.CONF)"],
+            env=values,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
     assert list((tmp_path / "anywhere" / "experiments" / "adhoc" / "runs").iterdir())
 
 

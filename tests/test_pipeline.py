@@ -75,9 +75,7 @@ def test_editing_a_setting_reruns_its_stages_and_going_back_runs_none(project: P
         ("positive: checkerboard", "positive: triangle", ["fetch", "train", "evaluate", "track"]),
     ],
 )
-def test_editing_the_data_reruns_what_reads_it(
-    project: Path, run: Run, old: str, new: str, stages: list[str]
-) -> None:
+def test_editing_the_data_reruns_what_reads_it(project: Path, run: Run, old: str, new: str, stages: list[str]) -> None:
     edit(project / "conf" / "data" / "generated.yaml", old, new)
     edit(project / "conf" / "config.yaml", "ITERS: 10000", "ITERS: 10000")
     assert ran(run) == stages

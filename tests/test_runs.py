@@ -81,7 +81,8 @@ def test_the_digest_changes_with_what_changes_the_result_and_with_nothing_else()
     digests |= {digest(settings(**{name: value})) for name, value in (("hiddenNodes", 3), ("stepSize", 0.6))}
     digests |= {digest(settings(**{name: value})) for name, value in (("ITERS", 7), ("seed", 5), ("dtype", "float32"))}
     digests |= {digest(settings(), train="c"), digest(settings(), test="c")}
-    digests.add(digest(settings(data=Data(kind="generated", positive="triangle", train_rows=200, test_rows=50, seed=1))))
+    triangles = Data(kind="generated", positive="triangle", train_rows=200, test_rows=50, seed=1)
+    digests.add(digest(settings(data=triangles)))
     assert len(digests) == 9
     assert digest(settings(study="other", force=True, tracking_uri="http://x")) == digest(settings())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,21 @@ ROWS = "a whole number from 10 to 10^8", lambda value: 10 <= value <= 10**8
 SHA256 = "64 hex digits, or nothing", lambda value: len(value) in (0, 64) and set(value) <= set("0123456789abcdef")
 FOLDER_NAME = (
     "a plain name: letters, digits, _ - and . inside",
-    lambda value: value.replace("_", "a").replace("-", "a").replace(".", "a").isalnum()
-    and not value.startswith((".", "-"))
-    and len(value) <= 100
-    and value.isascii(),
+    lambda value: (
+        value.replace("_", "a").replace("-", "a").replace(".", "a").isalnum()
+        and not value.startswith((".", "-"))
+        and len(value) <= 100
+        and value.isascii()
+    ),
 )
 
-BOUNDS = {
+KINDS = {  # what each kind of data reads besides `kind` and `positive`
+    "generated": ("train_rows", "test_rows", "seed"),
+    "lecture": ("train_sha256", "test_sha256"),
+    "csv": ("train", "test", "label", "white", "train_sha256", "test_sha256"),
+}
+
+BOUNDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "hiddenNodes": ("a whole number from 1 to 100000", lambda value: 1 <= value <= 100_000),
     "stepSize": POSITIVE,
     "ITERS": WHOLE,
@@ -38,12 +47,6 @@ BOUNDS = {
     "data.train_sha256": SHA256,
     "data.test_sha256": SHA256,
     "data.white": POSITIVE,
-}
-
-KINDS = {  # what each kind of data reads besides `kind` and `positive`
-    "generated": ("train_rows", "test_rows", "seed"),
-    "lecture": ("train_sha256", "test_sha256"),
-    "csv": ("train", "test", "label", "white", "train_sha256", "test_sha256"),
 }
 
 

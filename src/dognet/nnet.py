@@ -35,7 +35,7 @@ class InputError(ValueError, AssertionError):
 def logistic(x: Array) -> Array:
     """Return 1 / (1 + e^-x), for x of any shape."""
     z = np.exp(-np.abs(x))  # at most 1: no overflow at either end
-    return np.where(np.less(x, 0), z, 1.0).astype(z.dtype, copy=False) / (1 + z)
+    return np.where(np.less(x, 0), z, z.dtype.type(1)) / (1 + z)
 
 
 def logloss(yhat: Array, y: Array) -> Array:
@@ -128,15 +128,13 @@ class NNet:
         start.go_on(X, y, stepSize, 0, ITERS, report=report)
         self.W1, self.W2, self.y_classes = start.W1, start.W2, y_classes
 
-    def go_on(
-        self, X: Any, y: Any, stepSize: float, done: int, ITERS: int, *, report: Report | None = None
-    ) -> None:
+    def go_on(self, X: Any, y: Any, stepSize: float, done: int, ITERS: int, *, report: Report | None = None) -> None:
         """Go on from ``done`` iterations to ITERS, to the same bits as ``fit`` in one go. Arguments as for ``fit``."""
         if not (isinstance(stepSize, numbers.Real) and 0 < stepSize < np.inf) or isinstance(stepSize, bool):
             raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
         check_whole("ITERS", ITERS, at_least=0)
         check_whole("done", done, at_least=0)
-        W1, W2 = self._weights()
+        W1, W2 = self.weights()
         X1 = self._with_ones(X)  # (p+1, n)
         y_classes = check_labels(y, X1.shape[1])
         if self.y_classes is None or list(self.y_classes) != list(y_classes):
@@ -155,10 +153,10 @@ class NNet:
         self.W1, self.W2 = W1, W2
 
     def predict(self, X: Any, type: str = "classes") -> Array:
-        """Return the class of each image of X (n_images, n_pixels), or with type='probs' the probability of y_classes[1]."""
+        """Return the class of each image of X (n_images, n_pixels); with type='probs' the probability of y_classes[1]."""
         if type not in ("classes", "probs"):
             raise InputError(f"type must be 'classes' or 'probs', got {type!r}")
-        yhat = probabilities(self._with_ones(X), *self._weights())
+        yhat = probabilities(self._with_ones(X), *self.weights())
         if type == "probs":
             return yhat
         if self.y_classes is None:
@@ -167,7 +165,7 @@ class NNet:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write W1, W2 and y_classes to one .npz file; what stood at ``path`` stays whole until the new file is."""
-        W1, W2 = self._weights()
+        W1, W2 = self.weights()
         if self.y_classes is None:
             raise InputError("y_classes is not known, got weights only: call fit(), or give y_classes to NNet()")
         path = Path(path)
@@ -191,14 +189,15 @@ class NNet:
             raise InputError(f"{path} is not a whole network file ({error}): train again") from error
         return net
 
-    def _weights(self) -> tuple[Array, Array]:
+    def weights(self) -> tuple[Array, Array]:
+        """Return W1 and W2, of a network that has them."""
         if self.W1 is None or self.W2 is None:
             raise InputError("the network has no weights yet, got W1=None: call fit() first")
         return self.W1, self.W2
 
     def _with_ones(self, X: Any) -> Array:
         """Return X1 (p+1, n) of the images X (n, p)."""
-        W1, _ = self._weights()
+        W1, _ = self.weights()
         X = check_images(X)
         n, p = X.shape
         if p != len(W1) - 1:
@@ -232,8 +231,9 @@ def check_labels(y: Any, n_images: int) -> Array:
     y = np.asarray(y)
     if y.shape != (n_images,):
         raise InputError(f"y must have one label for each of the {n_images} images, got shape {y.shape}")
-    if (y != y).any():
-        raise InputError(f"y must have no missing label, got {y[y != y][0]} in row {np.argmax(y != y)}")
+    missing = np.not_equal(y, y)  # nan is the one value that differs from itself
+    if missing.any():
+        raise InputError(f"y must have no missing label, got {y[missing][0]} in row {np.argmax(missing)}")
     try:
         y_classes = np.unique(y)
     except TypeError as error:  # labels of several types don't sort
@@ -254,8 +254,7 @@ def check_classes(y_classes: Any) -> Array:
 def check_weights(W1: Any, W2: Any) -> tuple[Array, Array]:
     """Return W1 (p+1, h) and W2 (h+1, 1) as arrays of finite floats."""
     weights = []
-    for name, W in (("W1", W1), ("W2", W2)):
-        W = np.asarray(W)
+    for name, W in (("W1", np.asarray(W1)), ("W2", np.asarray(W2))):
         if W.ndim != 2 or W.dtype.kind not in "iuf" or not np.isfinite(W).all():
             raise InputError(f"{name} must be a 2-D array of finite numbers, got {W.dtype} of shape {W.shape}")
         weights.append(W.astype(W.dtype if W.dtype == np.float32 else np.float64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dognet import runs
 from dognet.config import Config
@@ -25,7 +26,7 @@ def run(config: Config, root: Path, *, report: Report | None = None, overrides: 
     What goes wrong with the run itself is kept in its folder (status ``failed``) and raised again.
     """
     folder = runs_folder(root, config.study) / runs.folder_name(config)
-    info = {"study": config.study, "start": runs.now(), "overrides": overrides or []}
+    info: dict[str, Any] = {"study": config.study, "start": runs.now(), "overrides": overrides or []}
     try:
         data = fetch(config, root)
         info["test_sha256"] = sha256(data / "test.csv")

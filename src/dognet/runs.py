@@ -277,9 +277,9 @@ def longest_before(config: Config, runs_folder: Path, trajectory: str) -> Run | 
     pattern = folder_name(config).replace(f"ITERS={config.ITERS},", "ITERS=*,")
     shorter = {}
     for folder in runs_folder.glob(pattern):
-        ITERS = folder.name.partition("ITERS=")[2].partition(",")[0]
-        if ITERS.isdecimal() and int(ITERS) < config.ITERS:
-            shorter[int(ITERS)] = folder
+        told = folder.name.partition("ITERS=")[2].partition(",")[0]
+        if told.isdecimal() and int(told) < config.ITERS:
+            shorter[int(told)] = folder
     for ITERS in sorted(shorter, reverse=True):
         try:
             run = read(shorter[ITERS])

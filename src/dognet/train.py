@@ -42,9 +42,7 @@ def train(
 
     if shorter is None:
         net = NNet()
-        net.fit(
-            X, y, config.hiddenNodes, config.stepSize, config.ITERS, config.seed, dtype=config.dtype, report=record
-        )
+        net.fit(X, y, config.hiddenNodes, config.stepSize, config.ITERS, config.seed, dtype=config.dtype, report=record)
     else:
         net, done = shorter.net(), int(shorter.config["ITERS"])
         info["continued_from"] = shorter.folder.name
@@ -53,7 +51,7 @@ def train(
     net.save(folder / "weights.npz")
     write(folder / "curve.csv", runs.CURVE_HEADER + curve)
     write(folder / "curve.svg", plots.curve(*zip(*runs.points(curve), strict=True)))
-    write(folder / "weights.svg", plots.weights(net.W1, net.W2))
+    write(folder / "weights.svg", plots.weights(*net.weights()))
     return info | {"seconds": round(time.perf_counter() - clock, 3)}
 
 
