@@ -153,7 +153,7 @@ class NNet:
         self.W1, self.W2 = W1, W2
 
     def predict(self, X: Any, type: str = "classes") -> Array:
-        """Return the class of each image of X (n_images, n_pixels); with type='probs' the probability of y_classes[1]."""
+        """Return the class of each image of X (n_images, n_pixels), or with type='probs' how likely y_classes[1] is."""
         if type not in ("classes", "probs"):
             raise InputError(f"type must be 'classes' or 'probs', got {type!r}")
         yhat = probabilities(self._with_ones(X), *self.weights())

@@ -47,7 +47,7 @@ def width_of(string: str, size: int = 12) -> float:
 
 
 def text(
-    x: float, y: float, string: str, anchor: str = "start", ink: str = "ink", size: int = 12, room: float = WIDTH
+    x: float, y: float, string: str, anchor: str = "start", ink: str = "ink", *, size: int = 12, room: float = WIDTH
 ) -> str:
     """Return a text with its baseline at y, cut to ``room`` pixels; ``ink`` is a key of INKS or a colour."""
     if width_of(string, size) > room:
@@ -189,17 +189,17 @@ class Curve:
     """A named line through the points (x, y), with a band from low to high if given; all of shape (points,)."""
 
     name: str
+    hue: int
     x: Array
     y: Array
     low: Array | None = None
     high: Array | None = None
-    hue: int = 0
 
     def group(self, parts: str) -> str:
         """Return the parts in this curve's colour."""
-        look = f'class="c{self.hue % len(HUES)}" color="{HUES[self.hue % len(HUES)]}" stroke="currentColor"'
-        dash = ' stroke-dasharray="6 5"' if self.hue >= len(HUES) else ""
-        return f'<g {look}{dash} fill="none" stroke-width="2" stroke-linecap="round" stroke-linejoin="round">{parts}</g>'
+        hue, dash = self.hue % len(HUES), ' stroke-dasharray="6 5"' if self.hue >= len(HUES) else ""
+        look = f'class="c{hue}" color="{HUES[hue]}" fill="none" stroke="currentColor" stroke-width="2"{dash}'
+        return f'<g {look} stroke-linecap="round" stroke-linejoin="round">{parts}</g>'
 
 
 def panel(x: Axis, y: Axis, ylabel: str, curves: Sequence[Curve]) -> list[str]:
@@ -213,7 +213,7 @@ def panel(x: Axis, y: Axis, ylabel: str, curves: Sequence[Curve]) -> list[str]:
         text(MARGIN, top - 10, ylabel, ink="mute", room=right - MARGIN),
         *(text(LEFT - 8, a + 4, y.label(t), "end", "mute") for a, t in zip(rows, y.ticks, strict=True)),
         *(draw_curve(curve, x, y) for curve in curves),
-        *name_curves(curves, x, y, right, top + 6, bottom - 4),
+        *name_curves(curves, x, y, right, (top + 6, bottom - 4)),
     ]
 
 
@@ -243,15 +243,16 @@ def draw_curve(curve: Curve, x: Axis, y: Axis) -> str:
     return curve.group(parts)
 
 
-def name_curves(curves: Sequence[Curve], x: Axis, y: Axis, right: float, top: float, bottom: float) -> list[str]:
+def name_curves(curves: Sequence[Curve], x: Axis, y: Axis, right: float, span: tuple[float, float]) -> list[str]:
     """Return the names right of the panel, each tied to its curve's last point, none on another."""
     parts, ends = [], []
     for curve in curves:
         places = np.column_stack([x.at(curve.x), y.at(curve.y)])
         places = places[np.isfinite(places).all(axis=1)]
-        ends.append(places[-1].tolist() if len(places) else [right, bottom])
-    for curve, (a, b), place in zip(curves, ends, spread([b for _, b in ends], 16, top, bottom), strict=True):
-        tie = f'<path stroke-width="1" d="M{a:.6g} {b:.6g}H{right:g}L{right + 12:g} {place:.6g}h6"/>'
+        ends.append(places[-1].tolist() if len(places) else [right, span[1]])
+    for curve, (a, b), place in zip(curves, ends, spread([b for _, b in ends], 16, *span), strict=True):
+        tie = f'<path stroke-width="1" stroke-dasharray="0.1 5" d="M{a:.6g} {b:.6g}H{right:g}"/>'
+        tie += f'<path stroke-width="1" d="M{right:g} {b:.6g}L{right + 12:g} {place:.6g}h6"/>'
         end = f'<circle cx="{a:.6g}" cy="{b:.6g}" r="3" fill="currentColor" stroke="none"/>'
         parts.append(curve.group(tie + end))
         parts.append(text(right + 24, place + 4, curve.name, room=WIDTH - 8 - right - 24))
@@ -285,7 +286,7 @@ def spread(places: Sequence[float], gap: float, top: float, bottom: float) -> li
 def note_gaps(curves: Iterable[Curve], x: Axis, y: Axis) -> list[str]:
     """Return a sentence on each curve that has points without a place."""
     counts = [(curve, int(np.isnan(x.at(curve.x) + y.at(curve.y)).sum())) for curve in curves]
-    return [f"{c.name}: {n} of {len(c.x)} points are not drawn (not finite or off the scale)" for c, n in counts if n]
+    return [f"{c.name}: {n} of {len(c.x)} points not drawn: not finite or off the scale" for c, n in counts if n]
 
 
 # --- coloured cells
@@ -319,14 +320,15 @@ def cells(shades: Array, x: Array, y: Array, size: tuple[float, float], palette:
     for key, a, b in zip(shades.flat, np.round(xs.flat, 2).tolist(), np.round(ys.flat, 2).tolist(), strict=True):
         places.setdefault(int(key), []).append((a, b))
     look = f'class="cells" stroke-width="{h - seam:g}" shape-rendering="crispEdges"'
-    rows = [strokes(starts, f"h{round(w - seam, 2):g}", f'stroke="{palette[k]}"') for k, starts in sorted(places.items())]
+    rows = (strokes(places[k], f"h{round(w - seam, 2):g}", f'stroke="{palette[k]}"') for k in sorted(places))
     return [f"<g {look}>", *rows, "</g>"]
 
 
 def on_cell(x: float, y: float, string: str, fill: str) -> str:
     """Return a text in the middle of a cell of that colour."""
-    red, green, blue = (int(fill[i : i + 2], 16) for i in (1, 3, 5))
-    return text(x, y + 4, string, "middle", "#ffffff" if 3 * red + 6 * green + blue < 1350 else "#1b1f24")
+    red, green, blue = ((int(fill[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
+    dark = 0.21 * red + 0.72 * green + 0.07 * blue < 0.25  # WCAG says 0.2, but on middle blue white reads better
+    return text(x, y + 4, string, "middle", "#ffffff" if dark else "#1b1f24")
 
 
 def colour_bar(y: float, palette: tuple[str, ...], labels: Sequence[str]) -> list[str]:
@@ -349,13 +351,16 @@ def curve(iteration: ArrayLike, train_loss: ArrayLike, train_accuracy: ArrayLike
     if not len(columns[0]):
         raise ValueError("a curve must have at least 1 point, got 0")
     last, loss, accuracy = (float(column[-1]) for column in columns)
-    x = log_axis(np.r_[columns[0], [1, 10] if last < 10 else []], LEFT + 8, WIDTH - 108)
+    x = log_axis(np.r_[columns[0], [1, 10] if last < 10 else []], LEFT + 8, WIDTH - 124)
     axes = log_axis(columns[1], 252, 82), accuracy_axis(columns[2], 430, 316)
-    ends = f"{loss:.4g}", f"{accuracy:.2%}".replace(".00", "").replace("%", " %")
+    ends = (
+        tick_label(float(f"{loss:.4g}")) if math.isfinite(loss) else f"then {loss}",
+        f"{accuracy:.2%}".replace(".00", "").replace("%", " %"),
+    )
     parts, notes = label_x(x, "iteration", 438), []
     for hue, (y, what, end) in enumerate(zip(axes, ("loss", "accuracy"), ends, strict=True)):
-        parts += panel(x, y, what + " (nats)" * (hue == 0), [Curve(end, columns[0], columns[hue + 1], hue=hue)])
-        notes += note_gaps([Curve(what, columns[0], columns[hue + 1])], x, y)
+        parts += panel(x, y, what + " (nats)" * (hue == 0), [Curve(end, hue, columns[0], columns[hue + 1])])
+        notes += note_gaps([Curve(what, hue, columns[0], columns[hue + 1])], x, y)
     parts += [text(MARGIN, 504 + 18 * k, note, ink="mute") for k, note in enumerate(notes)]
     told = f"After {last:.0f} iterations the loss is {ends[0]} nats and the accuracy {ends[1]}."
     return picture("Loss and accuracy on the training images", ". ".join([told, *notes]), 496 + 18 * len(notes), parts)
@@ -374,16 +379,17 @@ def lines(
     xlabel: str,
     ylabel: str,
     title: str,
+    *,
     logx: bool = True,
     logy: bool = True,
     band: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> str:
     """Draw named curves, series[name] = (x, y), and round some of them a band, band[name] = (low, high)."""
     curves = [
-        Curve(name, *same_length(repr(name), *columns, *(band or {}).get(name, ())), hue=hue)  # type: ignore[misc]
+        Curve(name, hue, *same_length(repr(name), *columns, *(band or {}).get(name, ())))
         for hue, (name, columns) in enumerate(series.items())
     ]
-    right = WIDTH - 42 - min(200.0, max((width_of(name) for name in series), default=0))
+    right = WIDTH - 42 - min(240.0, max((width_of(name) for name in series), default=0))
     bottom = 74 + max(300, 16 * len(curves))
     xs = np.concatenate([c.x for c in curves] or [np.empty(0)])
     ys = np.concatenate([edge for c in curves for edge in (c.y, c.low, c.high) if edge is not None] or [np.empty(0)])
@@ -397,37 +403,43 @@ def lines(
     return picture(title, " ".join([told, *notes]), bottom + 58 + 18 * len(notes), parts)
 
 
-def heatmap(
+def heatmap(  # noqa: PLR0917 - a table, its two axes, and their names
     values: ArrayLike, xs: Sequence[object], ys: Sequence[object], xlabel: str, ylabel: str, title: str
 ) -> str:
     """Draw a table (len(ys), len(xs)), its first row on top, as coloured cells with their numbers; NaN is "–"."""
     table = np.asarray(values, float)
     if table.shape != (len(ys), len(xs)) or not table.size:
         raise ValueError(f"values must have shape (len(ys), len(xs)) = {len(ys), len(xs)}, got {table.shape}")
-    names = [[tick_label(float(n)) if isinstance(n, (int, float)) else str(n) for n in axis] for axis in (xs, ys)]
-    left = MARGIN + 8 + min(160.0, max(map(width_of, names[1])))
-    w, h, top = round(min(96.0, (WIDTH - MARGIN - left) / len(xs)), 2), 30, 92
+    rows, columns = [[tick_label(n) if isinstance(n, (int, float)) else str(n) for n in names] for names in (ys, xs)]
+    left, top, h = MARGIN + 8 + min(160.0, max(map(width_of, rows))), 92, 30
+    w, bottom = round(min(96.0, (WIDTH - MARGIN - left) / len(xs)), 2), top + h * len(ys)
+    every = math.ceil(min(160.0, max(map(width_of, columns))) / w)  # each label under its column, or every second, …
+    low, high, number = scale(table)
+    shades = shade((table - low) / ((high - low) or 1) * 2 - 1)
+    parts = cells(shades[None], np.array([left]), np.array([top]), (w, h), SEQUENTIAL)
+    for (row, column), value in np.ndenumerate(table):
+        if width_of(number(value)) <= w:
+            middle = left + (column + 0.5) * w, top + (row + 0.5) * h
+            parts.append(on_cell(*middle, number(value), SEQUENTIAL[shades[row, column]]))
+    for k, name in enumerate(rows):
+        parts.append(text(left - 8, top + (k + 0.5) * h + 4, name, "end", "mute", room=160))
+    for k, name in list(enumerate(columns))[::every]:
+        parts.append(text(left + (k + 0.5) * w, bottom + 18, name, "middle", "mute", room=every * w))
+    parts += [
+        text(MARGIN, top - 14, ylabel, ink="mute", room=400),
+        text(left, bottom + 40, xlabel, ink="mute", room=400),
+    ]
+    parts += colour_bar(48, SEQUENTIAL, [number(v) for v in (low, (low + high) / 2, high)]) if low < high else []
+    told = f"{ylabel} by {xlabel}: values from {number(low)} to {number(high)}."
+    return picture(title, told, bottom + 58, parts)
+
+
+def scale(table: Array) -> tuple[float, float, Callable[[float], str]]:
+    """Return the least and the largest finite value, and what writes a value with the digits that tell them apart."""
     shown = table[np.isfinite(table)]
     low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
     digits = min(max(2 - math.floor(math.log10(high - low or abs(high) or 1)), 0), 4)
-    shades = shade((table - low) / ((high - low) or 1) * 2 - 1)
-    parts = cells(shades[None], np.array([left]), np.array([top]), (w, h), SEQUENTIAL)
-    every, bottom = math.ceil(max(map(width_of, names[0])) / w), top + h * len(ys)
-    for (row, column), value in np.ndenumerate(table):
-        number = f"{value:.{digits}f}".replace("-", "−") if value == value else "–"
-        if width_of(number) <= w:
-            middle = left + (column + 0.5) * w, top + (row + 0.5) * h
-            parts.append(on_cell(*middle, number, SEQUENTIAL[shades[row, column]]))
-    parts += [text(left - 8, top + h * (k + 0.5) + 4, s, "end", "mute", room=160) for k, s in enumerate(names[1])]
-    parts += [
-        text(left + w * (k + 0.5), bottom + 18, s, "middle", "mute", room=w * every)
-        for k, s in enumerate(names[0])
-        if k % every == 0
-    ]
-    parts += [text(MARGIN, top - 14, ylabel, ink="mute"), text(left, bottom + 40, xlabel, ink="mute")]
-    parts += colour_bar(48, SEQUENTIAL, [f"{v:.{digits}f}".replace("-", "−") for v in (low, (low + high) / 2, high)])
-    told = f"{ylabel} by {xlabel}, from {low:.{digits}f} to {high:.{digits}f}."
-    return picture(title, told, bottom + 58, parts)
+    return low, high, lambda value: "–" if math.isnan(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def weights(W1: ArrayLike, W2: ArrayLike) -> str:
@@ -437,34 +449,41 @@ def weights(W1: ArrayLike, W2: ArrayLike) -> str:
     One colour scale serves all weights of pixels. Of many nodes, those with the largest output weights are drawn.
     """
     W1, W2 = np.asarray(W1, float), np.asarray(W2, float)
-    if W1.ndim != 2 or min(W1.shape) < 1 or len(W1) < 2 or W2.shape != (W1.shape[1] + 1, 1):
+    if W1.ndim != 2 or len(W1) < 2 or not W1.size or W2.shape != (W1.shape[1] + 1, 1):
         raise ValueError(f"W1 must be (pixels + 1, hiddenNodes), W2 (hiddenNodes + 1, 1), got {W1.shape}, {W2.shape}")
-    pixels, hiddenNodes = len(W1) - 1, W1.shape[1]
-    most = min(NODES, max(1, CELLS // pixels))
-    nodes = np.argsort(-np.abs(W2[:-1, 0]), kind="stable")[:most] if hiddenNodes > most else np.arange(hiddenNodes)
-    rows = math.isqrt(pixels) if math.isqrt(pixels) ** 2 == pixels else 1
-    columns = pixels // rows
-    w = min(46.0 if pixels <= NUMBERED else max(3, 96 // columns), 672 / columns)
-    h = w if rows > 1 else max(w, 14)
-    per_row = int(692 // (max(columns * w, 96) + 20))
-    order = np.arange(len(nodes))
-    x, y = MARGIN + order % per_row * (max(columns * w, 96) + 20), 116 + order // per_row * (rows * h + 76)
+    pixels = len(W1) - 1
+    nodes, told = choose_nodes(W2[:-1, 0], min(NODES, max(1, CELLS // pixels)))
+    rows, columns, w, h = image_size(pixels)
+    step = max(columns * w, 96) + 18
+    down, along = np.divmod(np.arange(len(nodes)), int((WIDTH - 2 * MARGIN + 18) // step))
+    x, y = MARGIN + along * step, 116 + down * (rows * h + 76)
+    _, largest, _ = scale(np.abs(W1[:-1]))
     images = W1[:-1, nodes].T.reshape(-1, rows, columns)  # (nodes, rows, columns)
-    finite = np.abs(W1[:-1][np.isfinite(W1[:-1])])
-    largest = float(finite.max()) if finite.size else 0.0
     shades = shade(images / (largest or 1))
     parts = cells(shades, x, y, (w, h), DIVERGING)
-    if pixels <= NUMBERED:
-        for (k, row, column), value in np.ndenumerate(images):
-            middle = x[k] + column * w + (w - 1) / 2, y[k] + row * h + (h - 1) / 2
-            parts.append(on_cell(*middle, short(value), DIVERGING[shades[k, row, column]]))
-    for k, node in enumerate(nodes):
-        parts.append(text(x[k], y[k] - 8, f"node {node + 1}"))
-        parts.append(text(x[k], y[k] + rows * h + 16, f"bias {short(W1[-1, node])}", ink="mute"))
-        parts.append(text(x[k], y[k] + rows * h + 32, f"output {short(W2[node, 0])}", ink="mute"))
-    count = "1 node" if hiddenNodes == 1 else f"{hiddenNodes} nodes"
-    told = f"{most} of {count}, by |output weight|" if hiddenNodes > most else count
+    for (k, row, column), value in np.ndenumerate(images) if pixels <= NUMBERED else ():
+        middle = x[k] + column * w + (w - 1) / 2, y[k] + row * h + (h - 1) / 2
+        parts.append(on_cell(*middle, short(value), DIVERGING[shades[k, row, column]]))
+    for node, left, top in zip(nodes.tolist(), x.tolist(), y.tolist(), strict=True):
+        parts.append(text(left, top - 8, f"node {node + 1}"))
+        parts.append(text(left, top + rows * h + 16, f"bias {short(W1[-1, node])}", ink="mute"))
+        parts.append(text(left, top + rows * h + 32, f"output {short(W2[node, 0])}", ink="mute"))
     parts += [text(MARGIN, 54, told, ink="mute"), text(MARGIN, 72, f"output bias {short(W2[-1, 0])}", ink="mute")]
     parts += colour_bar(46, DIVERGING, [short(-largest), "0", short(largest)])
-    told = f"{told}, {pixels} pixels each, weights from {short(-largest)} to {short(largest)}"
+    told += f", {pixels} pixels each, weights from {short(-largest)} (blue) over 0 (white) to {short(largest)} (orange)"
     return picture("Weights of the hidden nodes", told, int(y[-1] + rows * h) + 52, parts)
+
+
+def choose_nodes(weights: Array, most: int) -> tuple[Array, str]:
+    """Return which nodes to draw, given their output weights (hiddenNodes,), and a text on the choice."""
+    if len(weights) <= most:
+        return np.arange(len(weights)), "1 node" if len(weights) == 1 else f"{len(weights)} nodes"
+    return np.argsort(-np.abs(weights), kind="stable")[:most], f"{most} of {len(weights)} nodes, by |output weight|"
+
+
+def image_size(pixels: int) -> tuple[int, int, float, float]:
+    """Return rows and columns of an image, a square if it can be, and the width and height of a cell in pixels."""
+    side = math.isqrt(pixels)
+    rows, columns = (side, side) if side * side == pixels else (1, pixels)
+    w = min(46.0 if pixels <= NUMBERED else max(3, 96 // columns), (WIDTH - 2 * MARGIN) / columns)
+    return rows, columns, w, w if rows > 1 else max(w, 14)
