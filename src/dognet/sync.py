@@ -20,6 +20,8 @@ from dognet import config, runs, tracking, views
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
+URI_HELP = "MLflow's store, if not the one of the project's settings"
+
 
 class Recorder:
     """Records the runs below a folder that MLflow lacks; only then is MLflow imported and its store opened."""
@@ -53,7 +55,8 @@ class Recorder:
                 added[info["study"]] = added.get(info["study"], 0) + 1
             if added:
                 self.open().analyze()
-                views.save(self.open(), list(added))
+                for study in added:
+                    views.save(self.open(), study)
         except StoreError as error:
             self.trouble = str(error)
         return sum(added.values())
@@ -92,6 +95,12 @@ def over(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path.parent, info
 
 
+def store_uri(tracking_uri: str | None, root: Path) -> str:
+    """Return the store that is named, else the one of the project's settings."""
+    in_conf = config.load(root).tracking_uri if (root / "conf").is_dir() else None
+    return tracking.locate(tracking_uri or in_conf, root)
+
+
 def follow(folder: Path, recorder: Recorder) -> None:
     """Record the runs below the folder as they come to be over, until standard input ends and all are recorded.
 
@@ -111,7 +120,8 @@ def follow(folder: Path, recorder: Recorder) -> None:
 def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None]:
     """Meanwhile record the study's runs as each is over, in a process of its own: training never waits for MLflow.
 
-    With tracking_uri ``none``, nothing is. In the end waits for the last ones. What could not be recorded is told on standard error, and nothing is raised.
+    In the end waits for the last ones, tells on standard error what could not be recorded, and raises nothing. With the
+    tracking_uri ``none`` nothing is recorded.
     """
     if tracking_uri == "none":
         yield
@@ -134,15 +144,14 @@ def main() -> None:
     """Record in MLflow every run below the folders, or below experiments/: each once, whole."""
     parser = argparse.ArgumentParser("dognet-sync", description=main.__doc__)
     parser.add_argument("folders", nargs="*", type=Path, help="run folders, or folders that hold some")
-    parser.add_argument("--tracking-uri", metavar="URI", help="the store, where it is not the one that conf/ names")
+    parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
     parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
     words = parser.parse_args()
     root = config.project_root()
     if words.follow:
         follow(words.folders[0], Recorder(tracking.locate(None, root), root, since=time.time()))
         return
-    uri = words.tracking_uri or (config.load(root).tracking_uri if (root / "conf").is_dir() else None)
-    recorder = Recorder(tracking.locate(uri, root), root)
+    recorder = Recorder(store_uri(words.tracking_uri, root), root)
     recorded = total = 0
     for folder in words.folders or [root / "experiments"]:
         recorded += recorder.catch_up(folder)

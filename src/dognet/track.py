@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from dognet import config as settings
-from dognet import runs, tracking
+from dognet import runs, tracking, views
 from dognet.config import ConfigError, project_root
 from dognet.files import sha256, write
 from dognet.runs import PIPELINE, Run, RunError
@@ -28,7 +28,9 @@ def main() -> None:
         digest = runs.parse(PIPELINE / "metrics.json", json.loads)["digest"]
         run = runs.finished(PIPELINE, digest) or restored(digest)
         root = project_root()
-        run_id = Store(tracking.locate(settings.load(Path()).tracking_uri, root), root).record(run.folder)
+        store = Store(tracking.locate(settings.load(Path()).tracking_uri, root), root)
+        run_id = store.record(run.folder)
+        views.save(store, "pipeline")
     except StoreError as error:
         sys.exit(f"track: {tracking.lacking(1, str(error))}")
     except (ConfigError, RunError, OSError) as error:

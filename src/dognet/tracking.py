@@ -93,6 +93,8 @@ class Store:
     """
 
     def __init__(self, uri: str, root: Path) -> None:
+        if uri == "none":
+            raise StoreError("tracking_uri is none")
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -165,6 +167,16 @@ class Store:
                 found.experiment_id if found else self.client.create_experiment(study, self.location(study), kind)
             )
         return self.experiments[study]
+
+    def studies(self) -> dict[str, str]:
+        """Return the experiments that have runs, by name, the latest first."""
+        with self.writing():
+            found = self.client.search_experiments(order_by=["last_update_time DESC"])
+            return {
+                one.name: one.experiment_id
+                for one in found
+                if self.client.search_runs([one.experiment_id], max_results=1)
+            }
 
     def record(self, folder: Path) -> str:
         """Put the run of this folder into MLflow unless it is there whole, and return MLflow's id of it.
