@@ -18,7 +18,8 @@ def bar(ITERS: int) -> Iterator[Report | None]:
         return
     from tqdm import tqdm
 
-    with tqdm(total=ITERS, unit=" iterations", dynamic_ncols=True, leave=False, unit_scale=True) as shown:
+    layout = "{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} iterations, {remaining} left{postfix}"
+    with tqdm(total=ITERS, bar_format=layout, dynamic_ncols=True, leave=False, unit_scale=True) as shown:
 
         def report(iteration: int, loss: float, accuracy: float) -> None:
             shown.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.3f}", refresh=False)
