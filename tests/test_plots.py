@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dognet import plots
+from dognet import svg as pieces
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -241,7 +242,7 @@ def test_equal_factors_of_loss_are_equal_distances() -> None:
 
 @pytest.mark.parametrize(("lowest", "floor"), [(0, 0), (0.37, 0.3), (0.6, 0.6), (0.9999, 0.9), (1, 0.9), (np.nan, 0)])
 def test_the_axis_of_accuracy_goes_from_the_tenth_below_to_1(lowest: float, floor: float) -> None:
-    axis = plots.accuracy_axis(np.array([np.nan if np.isnan(lowest) else 1.0, lowest]), 100, 0)
+    axis = pieces.accuracy_axis(np.array([np.nan if np.isnan(lowest) else 1.0, lowest]), 100, 0)
     assert (axis.low, axis.high) == (floor, 1)
     assert axis.ticks[-1] == pytest.approx(1)
 
@@ -304,7 +305,7 @@ def test_a_curve_without_points_is_refused() -> None:
     ],
 )
 def test_ticks_are_labelled_for_people(value: float, label: str) -> None:
-    assert plots.tick_label(value) == label
+    assert pieces.tick_label(value) == label
 
 
 @pytest.mark.parametrize(
@@ -317,12 +318,12 @@ def test_ticks_are_labelled_for_people(value: float, label: str) -> None:
     ],
 )
 def test_log_ticks_are_decades_or_else_finer_steps(low: float, high: float, ticks: list[float]) -> None:
-    assert plots.log_ticks(low, high) == pytest.approx(ticks)
+    assert pieces.log_ticks(low, high) == pytest.approx(ticks)
 
 
 @pytest.mark.parametrize("exponent", [1, 3, 8, 40, 300])
 def test_a_log_axis_has_from_3_to_11_ticks_whatever_its_range(exponent: int) -> None:
-    assert 3 <= len(plots.log_ticks(10.0**-exponent, 1)) <= 11
+    assert 3 <= len(pieces.log_ticks(10.0**-exponent, 1)) <= 11
 
 
 def test_each_of_ten_curves_has_a_look_of_its_own() -> None:
@@ -342,11 +343,11 @@ def test_names_stand_at_the_height_where_their_curves_end() -> None:
 
 
 def test_names_of_curves_that_end_together_stay_apart() -> None:
-    moved = plots.spread([50, 50, 50, 20, 99], 16, 0, 100)
+    moved = pieces.spread([50, 50, 50, 20, 99], 16, 0, 100)
     assert all(b - a >= 16 for a, b in pairwise(sorted(moved)))
     assert moved[3] == 20
     assert max(moved) <= 100
-    assert plots.spread([98, 99, 97], 16, 0, 100) == [84, 100, 68]
+    assert pieces.spread([98, 99, 97], 16, 0, 100) == [84, 100, 68]
 
 
 def test_a_band_lies_round_its_curve_only() -> None:
@@ -384,7 +385,7 @@ def test_titles_and_names_are_escaped() -> None:
 
 def test_the_colours_of_known_weights() -> None:
     svg = plots.weights([[4], [0], [-4], [2], [100]], [[1], [1]])  # the bias, 100, is no pixel
-    blue, white, orange = plots.DIVERGING[0], plots.DIVERGING[plots.SHADES], plots.DIVERGING[2 * plots.SHADES]
+    blue, white, orange = pieces.DIVERGING[0], pieces.DIVERGING[pieces.SHADES], pieces.DIVERGING[2 * pieces.SHADES]
     (upper, lower) = colours_of_image(svg, 2, 2)
     assert upper == [orange, white]
     assert lower == [blue, "#f3ad6b"]
@@ -468,7 +469,7 @@ def test_large_images_have_no_numbers_and_a_bounded_size() -> None:
     ],
 )
 def test_numbers_in_cells_are_short(value: float, shown: str) -> None:
-    assert plots.short(value) == shown
+    assert pieces.short(value) == shown
 
 
 def test_weights_of_the_wrong_shape_are_refused() -> None:
@@ -480,8 +481,8 @@ def test_a_heat_map_shows_every_number_and_marks_what_is_missing() -> None:
     svg = plots.heatmap([[0.1, np.nan, 0.25], [0.5, 0.75, 1]], [1, 2, 3], [4, 8], "x", "y", "t")
     assert {"0.100", "–", "0.250", "0.500", "0.750", "1.000"} <= set(texts(svg))
     upper, lower = colours_of_image(svg, 2, 3)
-    assert upper[:2] == [plots.SEQUENTIAL[0], "#b4b8bd"]
-    assert lower[-1] == plots.SEQUENTIAL[2 * plots.SHADES]
+    assert upper[:2] == [pieces.SEQUENTIAL[0], "#b4b8bd"]
+    assert lower[-1] == pieces.SEQUENTIAL[2 * pieces.SHADES]
 
 
 def test_numbers_on_cells_stand_out_from_every_colour() -> None:
@@ -490,8 +491,8 @@ def test_numbers_on_cells_stand_out_from_every_colour() -> None:
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
-    for fill in plots.DIVERGING + plots.SEQUENTIAL:
-        ink = parse(plots.on_cell(0, 0, "1", fill)).get("fill", "")
+    for fill in pieces.DIVERGING + pieces.SEQUENTIAL:
+        ink = parse(pieces.on_cell(0, 0, "1", fill)).get("fill", "")
         light, dark = sorted([luminance(fill), luminance(ink)], reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 3.4, f"{ink} on {fill}"
 
