@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -376,8 +379,25 @@ def test_float32_takes_the_same_way_with_fewer_digits() -> None:
 
 
 def test_the_network_needs_nothing_but_numpy() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, dognet.nnet; print(*{m.partition('.')[0] for m in sys.modules} & {'pandas', 'mlflow', 'hydra'})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+@pytest.mark.parametrize(("n", "hiddenNodes"), [(4000, 4), (30_000, 64), (5000, 256)])
+def test_the_result_does_not_depend_on_the_number_of_blas_threads(n: int, hiddenNodes: int) -> None:
+    code = (
+        "import hashlib, numpy as np; from dognet.nnet import NNet; rng = np.random.default_rng(1); net = NNet();"
+        f"net.fit(rng.uniform(0, 255, ({n}, 4)), rng.random({n}) < 0.5, {hiddenNodes}, 0.3, 5, 1);"
+        "print(hashlib.sha256(net.W1.tobytes() + net.W2.tobytes()).hexdigest())"
+    )
+    results = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2", "4")
+    }
+    assert len(results) == 1
