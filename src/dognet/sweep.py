@@ -114,7 +114,7 @@ def duration(seconds: float) -> str:
 
 def plan(todo: Sequence[Point], points: Sequence[Point], finished: Sequence[Run], processes: int) -> str:
     """Return in words how many runs there are, how many of them are finished, and how long the rest will take."""
-    told = f"{len(points)} runs, {len(points) - len(todo)} finished, {len(todo)} to do"
+    told = f"{len(points)} run{'s' if len(points) != 1 else ''}, {len(points) - len(todo)} finished, {len(todo)} to do"
     seconds = pace(finished) * sum(shares(todo, points).values()) / processes
     if not seconds > 0:
         return told

@@ -61,18 +61,23 @@ class StudySweeper(Sweeper):
         context = HydraContext(config_loader=cast(ConfigLoader, loader), callbacks=self.context.callbacks)
         launcher = Plugins.instance().instantiate_launcher(context, work, self.config)
         before = {point: point.stamp() for point in todo}
-        errors: dict[Point, str] = {}
-        left = list(todo)
-        while left:
+        errors: dict[Point, str | None] = {}
+
+        def run(points: Sequence[Point]) -> bool:
             try:
-                jobs = launcher.launch([point.overrides for point in left], initial_job_idx=0)
-                errors |= {point: job.return_value for point, job in zip(left, jobs, strict=True)}
-                break
-            except BrokenExecutor:  # a worker was killed, as a rule for want of memory: go on while that gets anywhere
-                n_left, left = len(left), [point for point in left if point.stamp() in (0, before[point])]
-                if len(left) == n_left:
-                    break
-        killed = "its process was killed; for want of memory, perhaps"
+                jobs = launcher.launch([point.overrides for point in points], initial_job_idx=0)
+            except BrokenExecutor:  # a worker was killed, and all others with it
+                return False
+            errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
+            return True
+
+        left = list(todo)
+        while left and not run(left):
+            left = [point for point in left if point.stamp() in (0, before[point])]
+            for point in left[: self.processes()]:  # one of these it was: alone it harms no other
+                run([point])
+            left = left[self.processes() :]
+        killed = "its process was killed, perhaps for want of memory"
         return {p: p.failure() or errors.get(p) or killed for p in todo if not p.finished()}
 
     def processes(self) -> int:

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import environment, run_in
+
+ROUNDS = 40 if os.environ.get("DOGNET_SOAK") else 4
+GRID = ("hiddenNodes=1,2", "seed=range(4)", "ITERS=300")
+
+
+def sweep(project: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """A sweep without what takes seconds: MLflow, and where nothing else is said, workers."""
+    launcher = [] if any("launcher" in word for word in words) else ["hydra/launcher=basic"]
+    return run_in(project)("dognet", "--multirun", "tracking_uri=none", *launcher, *words, check=check)
+
+
+def finished(project: Path, study: str = "adhoc") -> dict[str, dict]:
+    """Every finished run's run.json by the name of its folder."""
+    infos = {}
+    for path in (project / "experiments" / study / "runs").glob("*/run.json"):
+        info = json.loads(path.read_text())
+        if info["status"] == "finished":
+            infos[path.parent.name] = info
+    return infos
+
+
+def results(project: Path, study: str = "adhoc") -> dict[str, tuple[bytes, ...]]:
+    """What the finished runs computed, by the name of their folder."""
+    folder, names = project / "experiments" / study / "runs", ("weights.npz", "curve.csv", "metrics.json")
+    return {run: tuple((folder / run / name).read_bytes() for name in names) for run in finished(project, study)}
+
+
+def lines_of(output: str) -> list[list[str]]:
+    """The cells of each line that stands for a run."""
+    return [line.split() for line in output.splitlines() if re.match(r" *\d+/\d+ ", line)]
+
+
+def study(project: Path, name: str, text: str) -> None:
+    (project / "experiments" / name).mkdir(parents=True)
+    (project / "experiments" / name / "study.yaml").write_text(text)
+
+
+# --- points
+
+
+def test_a_sweep_does_every_combination_and_tells_a_line_for_each(project):
+    answer = sweep(project, *GRID, "hydra/launcher=joblib")
+    assert answer.stdout.splitlines()[0] == "study adhoc: 8 runs, 0 finished, 8 to do"
+    assert [cells[0] for cells in lines_of(answer.stdout)] == [f"{k}/8" for k in range(1, 9)]
+    assert {(cells[1], cells[2]) for cells in lines_of(answer.stdout)} == {(h, s) for h in "12" for s in "0123"}
+    assert max(map(len, answer.stdout.splitlines())) <= 100
+    assert len(finished(project)) == 8
+    assert answer.stderr == ""
+
+
+def test_the_same_value_twice_is_one_run(project):
+    assert "study adhoc: 1 run, " in sweep(project, "seed=1,1,1", "ITERS=1").stdout
+    assert len(finished(project)) == 1
+
+
+def test_a_range_of_fractions_has_the_values_that_were_meant(project):
+    sweep(project, "stepSize=range(0.1,0.5,0.1)", "ITERS=1")
+    assert sorted(name.split(",")[1] for name in finished(project)) == [f"stepSize=0.{k}" for k in (1, 2, 3, 4)]
+
+
+def test_several_sources_of_images_are_swept_like_a_setting(project):
+    sweep(project, "data=generated", "data.train_rows=50,60", "ITERS=1")
+    assert len(finished(project)) == 2
+    assert all("data=generated-" in name for name in finished(project))
+
+
+def test_all_faults_are_told_before_anything_runs(project):
+    answer = sweep(project, "hiddenNodes=0,1", "stepSize=-1,0.1", "seed=1,2", check=False)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert answer.stderr.splitlines() == [
+        "dognet: hiddenNodes must be a whole number from 1 to 100000, got 0 "
+        "(4 of 8 runs, the first hiddenNodes=0 stepSize=-1 seed=1)",
+        "dognet: stepSize must be a positive finite number, got -1.0 "
+        "(4 of 8 runs, the first hiddenNodes=0 stepSize=-1 seed=1)",
+    ]
+    assert not (project / "experiments" / "adhoc").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("hiddenNode=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
+        ("hiddenNode=1 seed=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
+        ("hiddenNodes=1.5,2", "hiddenNodes must be a whole number from 1 to 100000, got '1.5' (hiddenNodes=1.5)"),
+        ("data=generated,nope", "data=nope: no such option, there are csv, generated, lecture (data=nope)"),
+        ("experiment=width,step", "experiment=width,step: only hiddenNodes, stepSize, ITERS, seed, dtype and data"),
+        ("study=a,b", "study=a,b: only hiddenNodes, stepSize, ITERS, seed, dtype and data may have several values"),
+        ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has no end of values, range(…) has"),
+        ("study=../up seed=1,2", "study must be a plain name: letters, digits, _ - and . inside, got '../up'"),
+        ("experiment=nope", "experiment=nope: no such option, there are "),
+    ],
+)
+def test_a_mistake_is_one_line(project, words, told):
+    answer = sweep(project, *words.split(), check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"dognet: {told}")
+    assert answer.stderr.count("\n") == 1
+    assert not list((project / "experiments").glob("adhoc/runs/*"))
+
+
+# --- skipping
+
+
+def test_finished_runs_are_skipped_and_a_grid_that_grew_trains_only_what_is_new(project):
+    sweep(project, *GRID)
+    before = finished(project)
+    again = sweep(project, *GRID)
+    assert again.stdout.splitlines()[0] == "study adhoc: 8 runs, 8 finished, 0 to do"
+    assert finished(project) == before
+    grown = sweep(project, "hiddenNodes=1,2,3", *GRID[1:])
+    assert len(lines_of(grown.stdout)) == 4
+    assert {name: info for name, info in finished(project).items() if name in before} == before
+    assert len(finished(project)) == 12
+
+
+def test_force_trains_again_and_plan_trains_nothing(project):
+    words = ("seed=1,2", "ITERS=50")
+    assert "2 runs, 0 finished, 2 to do" in sweep(project, *words, "plan=true").stdout
+    assert not finished(project)
+    sweep(project, *words)
+    before = finished(project)
+    plan = sweep(project, "seed=range(1,9)", "ITERS=500000", "plan=true").stdout
+    assert "8 runs, 0 finished, 8 to do" in plan
+    sweep(project, *words, "force=true")
+    assert all(finished(project)[name]["start"] > info["start"] for name, info in before.items())
+
+
+def test_the_plan_knows_how_long_the_rest_will_take(project):
+    sweep(project, "seed=1", "ITERS=3000")
+    words = ("seed=range(1,10)", "ITERS=3000")
+    told = re.search(r"about (\d+) s with 1 at a time", sweep(project, *words, "plan=true").stdout)
+    assert told
+    start = time.monotonic()
+    sweep(project, *words)
+    assert int(told[1]) < 3 * (time.monotonic() - start)
+
+
+def test_changed_images_and_changed_numeric_code_train_anew(project):
+    words = ("data=csv", "data.train=own/train.csv", "data.test=own/test.csv", "seed=1,2", "ITERS=5")
+    sweep(project, "ITERS=0")
+    shutil.copytree(project / "data" / "generated", project / "own")
+    sweep(project, *words)
+    assert "2 finished, 0 to do" in sweep(project, *words).stdout
+    lines = (project / "own" / "test.csv").read_text().splitlines(keepends=True)
+    (project / "own" / "test.csv").write_text("".join(lines[:-1]))
+    assert "0 finished, 2 to do" in sweep(project, *words).stdout
+    code = project / "src" / "dognet" / "descent.py"
+    code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
+    assert "0 finished, 2 to do" in sweep(project, *words).stdout
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_an_ITERS_sweep_goes_on_from_the_shorter_run_to_the_same_bits(project, launcher):
+    for ITERS in (40, 400, 1200):
+        sweep(project, "study=apart", f"ITERS={ITERS}", "seed=1", "force=true")
+    sweep(project, "study=together", "ITERS=1200,40,400", "seed=1", f"hydra/launcher={launcher}")
+    together = finished(project, "together")
+    if launcher == "basic":
+        came = [info.get("continued_from") for info in sorted(together.values(), key=lambda info: info["start"])]
+        assert [name and name.split(",")[2] for name in came] == [None, "ITERS=40", "ITERS=400"]
+    assert len(together) == 3
+    assert results(project, "together") == results(project, "apart")
+
+
+# --- failing
+
+
+def test_one_bad_run_does_not_sink_the_sweep(project):
+    blocked = project / "experiments" / "adhoc" / "runs" / "hiddenNodes=4,stepSize=0.3,ITERS=50,seed=2"
+    (blocked / "weights.npz").mkdir(parents=True)
+    answer = sweep(project, "seed=1,2,3", "ITERS=50", check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("dognet: seed=2: IsADirectoryError: ")
+    assert answer.stderr.count("\n") == 1
+    assert len(finished(project)) == 2
+    assert "Traceback" in (blocked / "traceback.txt").read_text()
+    assert any(cells[2] == "failed:" for cells in lines_of(answer.stdout))
+    (blocked / "weights.npz").rmdir()
+    assert "3 runs, 2 finished, 1 to do" in sweep(project, "seed=1,2,3", "ITERS=50").stdout
+
+
+def test_a_killed_worker_costs_no_run(project):
+    words = ("seed=range(6)", "ITERS=3000")
+    sweeping = start(project, *words)
+    time.sleep(1)
+    while not (workers := [pid for pid in processes(project) if "loky" in command(pid)]):
+        time.sleep(0.05)
+    time.sleep(1)
+    os.kill(workers[-1], signal.SIGKILL)
+    sweeping.communicate(timeout=60)
+    assert sweeping.returncode == 0
+    assert len(finished(project)) == 6
+
+
+# --- killing
+
+
+def start(project: Path, *words: str) -> subprocess.Popen[str]:
+    """A sweep in a process group of its own, like a shell's."""
+    return subprocess.Popen(
+        ["dognet", "--multirun", "tracking_uri=none", *words],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def processes(project: Path) -> list[int]:
+    """The processes at work in the project."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if Path(os.readlink(path / "cwd")) == project and "\nState:\tZ" not in (path / "status").read_text():
+                found.append(int(path.name))
+        except OSError:
+            continue  # it has ended, or is another's
+    return found
+
+
+def wait_for(condition, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_killed_sweep_leaves_nothing_half_done_and_goes_on_where_it_stopped(project, how, launcher):
+    words = ("seed=range(8)", "ITERS=2000", f"hydra/launcher={launcher}")
+    whole = results_of_a_whole_sweep(project, words)
+    rng = random.Random(f"{how} {launcher}")
+    for _ in range(ROUNDS):
+        sweeping = start(project, *words)
+        time.sleep(rng.uniform(0.3, 4))
+        done = sweeping.poll() is not None
+        if not done:
+            (os.killpg if how == "SIGINT" else os.kill)(sweeping.pid, getattr(signal, how))  # Ctrl-C reaches the group
+        _, told = sweeping.communicate(timeout=30)
+        if not done and sweeping.returncode:
+            assert sweeping.returncode == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}[how]
+            assert "Traceback" not in told
+        assert wait_for(lambda: not [pid for pid in processes(project) if "tracker" not in command(pid)], 3)
+        for name in finished(project):
+            assert results(project)[name] == whole[name]
+        if len(finished(project)) == 8:
+            shutil.rmtree(project / "experiments" / "adhoc")
+    sweep(project, *words)
+    assert results(project) == whole
+
+
+def results_of_a_whole_sweep(project: Path, words: tuple[str, ...]) -> dict[str, tuple[bytes, ...]]:
+    sweep(project, *words)
+    whole = results(project)
+    assert len(whole) == 8
+    shutil.rmtree(project / "experiments" / "adhoc")
+    return whole
+
+
+def test_a_second_sweep_of_the_same_study_says_why_not(project):
+    sweeping = start(project, "seed=range(4)", "ITERS=20000")
+    assert wait_for(lambda: list((project / "experiments").glob("adhoc/runs/*=*")), 20)
+    answer = sweep(project, "seed=1,2", "ITERS=1", check=False)
+    sweeping.terminate()
+    sweeping.communicate()
+    assert answer.returncode == 1
+    assert "another sweep is at work in experiments/adhoc/runs: wait until it's over, or end it" in answer.stderr
+
+
+# --- studies
+
+
+def test_a_study_is_a_folder_and_shows_in_help_completion_and_errors(project):
+    study(project, "own", "# Why?\nITERS: 3\nhydra:\n  sweeper:\n    params:\n      seed: 1,2\n")
+    run = run_in(project)
+    assert "own" in run("dognet", "--help").stdout
+    query = {"COMP_LINE": "dognet experiment=o", "COMP_POINT": "19", "COMP_CWORD": "1"}
+    assert "experiment=own" in run("dognet", "-sc", "query=bash", **query).stdout
+    assert "own" in sweep(project, "experiment=nope", check=False).stderr
+    sweep(project, "experiment=own")
+    assert sorted(finished(project, "own")) == [f"hiddenNodes=4,stepSize=0.3,ITERS=3,seed={k}" for k in (1, 2)]
+
+
+def test_a_study_without_multirun_is_refused(project):
+    answer = run_in(project)("dognet", "experiment=width", check=False)
+    assert (answer.returncode, answer.stderr) == (
+        1,
+        "dognet: experiment=width is a study, so many runs: dognet --multirun experiment=width\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hydra: {launcher: {_target_: os.system}, sweeper: {params: {seed: '1,2'}}}",
+        "hydra: {sweeper: {_target_: os.system, params: {seed: '1,2'}}}",
+        "hydra: {sweeper: {params: {hydra.launcher._target_: os.system}}}",
+        "defaults: [/hydra/launcher: basic]\nhydra: {sweeper: {params: {seed: '1,2'}}}",
+        "study: ../up\nhydra: {sweeper: {params: {seed: '1,2'}}}",
+        "dtype: ${oc.env:HOME}\nhydra: {sweeper: {params: {seed: '1,2'}}}",
+        "hydra: {sweeper: {params: {seed: '${oc.env:HOME}'}}}",
+        "seed: [1, 2]",
+        "seed: {",
+        "",
+    ],
+)
+def test_a_broken_study_breaks_only_itself_and_can_start_nothing(project, text):
+    study(project, "bad", text)
+    study(project, "good", "hydra: {sweeper: {params: {seed: 1}}}\nITERS: 1")
+    answer = sweep(project, "experiment=bad", check=False)
+    assert answer.returncode == 1
+    assert "experiments/bad/study.yaml: " in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    sweep(project, "experiment=good")
+    assert len(finished(project, "good")) == 1
+
+
+def test_words_on_the_command_line_go_before_the_study(project):
+    study(project, "own", "ITERS: 3\nhydra: {sweeper: {params: {seed: '1,2,3', hiddenNodes: '1,2'}}}")
+    sweep(project, "experiment=own", "seed=7", "ITERS=4")
+    assert sorted(finished(project, "own")) == [f"hiddenNodes={k},stepSize=0.3,ITERS=4,seed=7" for k in (1, 2)]
