@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from dognet import config, pipeline
+from dognet.config import Config
+from dognet.tracking import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -76,3 +83,43 @@ def project(clone: Path, tmp_path: Path) -> Path:
 def run(project: Path) -> Run:
     """Runs a command in ``project``."""
     return run_in(project)
+
+
+@pytest.fixture(scope="session")
+def twelve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the study ``grid`` of 12 finished runs, none of them in MLflow."""
+    root = tmp_path_factory.mktemp("twelve")
+    for hiddenNodes, stepSize, seed in itertools.product((2, 4), (0.3, 1.0), (1, 2, 3)):
+        pipeline.run(small(hiddenNodes=hiddenNodes, stepSize=stepSize, seed=seed, study="grid"), root)
+    return root
+
+
+def small(**settings: object) -> Config:
+    """The settings in conf/ with few iterations and images."""
+    usual = config.load(REPOSITORY)
+    data = dataclasses.replace(usual.data, train_rows=200, test_rows=50)
+    return dataclasses.replace(usual, **{"ITERS": 150, "data": data, **settings})
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db without runs; making one takes seconds, copying it none."""
+    root = tmp_path_factory.mktemp("empty store")
+    Store(f"sqlite:///{root}/mlflow.db", root)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def grid(twelve: Path, empty_store: Path, tmp_path: Path) -> Path:
+    """A project of the test's own: the 12 runs, and a store that has none of them yet."""
+    root = Path(shutil.copytree(twelve, tmp_path / "grid"))
+    shutil.copy(empty_store, root / "mlflow.db")
+    return root
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Return as soon as it holds; AssertionError if it doesn't in time."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, f"not within {seconds} s"
+        time.sleep(0.01)

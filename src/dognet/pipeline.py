@@ -12,6 +12,7 @@ from dognet.fetch import fetch
 from dognet.files import sha256
 from dognet.nnet import Report
 from dognet.runs import Run
+from dognet.tracking import without_password
 from dognet.train import train
 
 
@@ -26,7 +27,11 @@ def run(config: Config, root: Path, *, report: Report | None = None, overrides: 
     What goes wrong with the run itself is kept in its folder (status ``failed``) and raised again.
     """
     folder = runs_folder(root, config.study) / runs.folder_name(config)
-    info: dict[str, Any] = {"study": config.study, "start": runs.now(), "overrides": overrides or []}
+    info: dict[str, Any] = {
+        "study": config.study,
+        "start": runs.now(),
+        "overrides": [without_password(words) for words in overrides or []],
+    }
     try:
         data = fetch(config, root)
         info["test_sha256"] = sha256(data / "test.csv")

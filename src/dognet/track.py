@@ -24,19 +24,22 @@ def restored(digest: str) -> Run:
 
 def main() -> None:
     """Record the pipeline's run folder in MLflow; the marker that the stage leaves holds its digest."""
+    root = project_root()
     try:
         digest = runs.parse(PIPELINE / "metrics.json", json.loads)["digest"]
-        run = runs.finished(PIPELINE, digest) or restored(digest)
-        root = project_root()
-        store = Store(tracking.locate(settings.load(Path()).tracking_uri, root), root)
-        run_id = store.record(run.folder)
-        views.save(store, "pipeline")
+        uri = tracking.locate(settings.load(Path()).tracking_uri, root)
+        told = "tracking_uri is none: nothing is recorded"
+        if uri != "none":
+            run = runs.finished(PIPELINE, digest) or restored(digest)
+            store = Store(uri, root)
+            told = f"MLflow has it as run {store.record(run.folder)} of the experiment pipeline"
+            views.save(store, "pipeline")
     except StoreError as error:
         sys.exit(f"track: {tracking.lacking(1, str(error))}")
     except (ConfigError, RunError, OSError) as error:
         sys.exit(f"track: {error}")
     write(PIPELINE / "tracked", f"{digest}\n")
-    print(f"MLflow has it as run {run_id} of the experiment pipeline")
+    print(told)
 
 
 if __name__ == "__main__":

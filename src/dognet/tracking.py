@@ -314,13 +314,12 @@ def tags(run: Run) -> dict[str, str]:
     """Return what the run is and where it comes from."""
     info, (key, value) = run.info, identity(run.folder, run.info)
     told = ("study", "trajectory", "continued_from", "git_commit", "git_dirty", "dvc_revision", "dvc_experiment")
-    overrides = [override for override in info.get("overrides", ()) if not override.startswith("tracking_uri=")]
     found = {
         key: value,
         "folder": run.folder.name,
         **{name: info.get(name) for name in (*told, "host", "error")},
         **{f"version.{name}": version for name, version in info["versions"].items()},
-        "overrides": " ".join(overrides) or None,
+        "overrides": " ".join(info.get("overrides", ())) or None,
         "data": run.config["data"]["source"],
         "train_sha256": run.config["data"]["train_sha256"] or None,
         "test_sha256": run.info.get("test_sha256"),

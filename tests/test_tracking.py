@@ -1,0 +1,326 @@
+"""A run folder in MLflow: each once and whole, whatever was cut short before."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run_in, small, wait_until
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+
+from dognet import pipeline, runs, tracking
+from dognet.runs import RunError
+from dognet.tracking import Store, StoreError
+
+ROWS = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "datasets")
+KILLS, FOLDERS = (30, 100) if os.environ.get("DOGNET_SOAK") else (3, 24)
+
+
+def store(root: Path) -> Store:
+    """The project's own store."""
+    return Store(tracking.locate(None, root), root)
+
+
+def folders(root: Path, study: str = "grid") -> list[Path]:
+    """The study's run folders."""
+    return sorted((root / "experiments" / study / "runs").glob("*/"))
+
+
+def rows(root: Path) -> dict[str, int]:
+    """How many rows each of MLflow's tables has."""
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        return {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ROWS}
+
+
+def found(client: MlflowClient, study: str = "grid") -> list[MlflowRun]:
+    """The study's runs in MLflow."""
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"]))
+
+
+def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> None:
+    """Assert that MLflow's run has all that the folder has, each row once."""
+    run = runs.read(folder)
+    info, data = recorded.info, recorded.data
+    assert info.status == "FINISHED"
+    assert (info.start_time, info.end_time) == tracking.times(run)
+    assert info.run_name == "h{hiddenNodes} s{stepSize} seed{seed} ITERS{ITERS}".format(**run.config)
+    assert {name: data.params[name] for name in runs.SETTINGS} == {n: str(run.config[n]) for n in runs.SETTINGS}
+    assert data.params["data.source"] == run.config["data"]["source"]
+    for name, column in (("train/loss", 1), ("train/accuracy", 2)):
+        history = client.get_metric_history(info.run_id, name)
+        assert [(point.step, point.value) for point in history] == [(row[0], row[column]) for row in run.curve()]
+    figures = {name: value for name, value in run.metrics.items() if name != "digest"} | {
+        "seconds": run.info["seconds"]
+    }
+    assert {f"final/{name}": value for name, value in figures.items()}.items() <= data.metrics.items()
+    names = {artifact.path for artifact in client.list_artifacts(info.run_id)}
+    assert names == {*runs.FILES, "run.json", "W1.csv", "W2.csv"}
+    for name in runs.FILES:
+        copy = Path(client.download_artifacts(info.run_id, name))
+        assert copy.read_bytes() == (folder / name).read_bytes()
+    hashes = {"train": run.config["data"]["train_sha256"], "test": run.info["test_sha256"]}
+    inputs = {one.tags[0].value: one.dataset.digest for one in recorded.inputs.dataset_inputs}
+    assert inputs == {part: sha256[:36] for part, sha256 in hashes.items()}
+    told = {"digest": run.info["digest"], "study": "grid", "host": run.info["host"], "train_sha256": hashes["train"]}
+    assert told.items() <= data.tags.items()
+    assert data.tags["version.numpy"] == run.info["versions"]["numpy"]
+
+
+def test_a_run_is_recorded_whole(grid: Path) -> None:
+    opened = store(grid)
+    folder = folders(grid)[0]
+    run_id = opened.record(folder)
+    (recorded,) = found(opened.client)
+    assert recorded.info.run_id == run_id
+    assert_whole(opened.client, recorded, folder)
+
+
+def test_recording_again_adds_nothing(grid: Path) -> None:
+    opened = store(grid)
+    first = [opened.record(folder) for folder in folders(grid)]
+    before = rows(grid)
+    assert before["runs"] == 12
+    assert [opened.record(folder) for folder in folders(grid)] == first
+    assert [store(grid).record(folder) for folder in folders(grid)] == first
+    assert rows(grid) == before
+
+
+STEPS = ("create_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_recording_that_was_cut_short_is_completed(
+    grid: Path, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+) -> None:
+    opened, folder = store(grid), folders(grid)[0]
+    whole_step = getattr(opened.client, step)
+
+    def cut(*values: Any, **named: Any) -> None:
+        if when == "after":
+            whole_step(*values, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(opened.client, step, cut)
+    with pytest.raises(KeyboardInterrupt):
+        opened.record(folder)
+    later = store(grid)
+    assert [run.info.status for run in found(later.client)] in ([], ["RUNNING"], ["FINISHED"])
+    later.record(folder)
+    (recorded,) = found(later.client)
+    assert_whole(later.client, recorded, folder)
+    later.record(folders(grid)[1])
+    once, twice = rows(grid), 2
+    assert once["metrics"] == twice * len(tracking.metrics(runs.read(folder)))
+    assert once["inputs"] == twice * 2
+
+
+def test_a_run_left_running_by_a_kill_and_trained_again_since_is_not_mixed_with_the_new_one(
+    grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, folder = store(grid), folders(grid)[0]
+    monkeypatch.setattr(opened.client, "set_terminated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        opened.record(folder)
+    config = small(hiddenNodes=2, stepSize=0.3, seed=1, study="grid", force=True)
+    pipeline.run(config, grid)
+    later = store(grid)
+    later.record(folder)
+    (recorded,) = found(later.client)
+    assert_whole(later.client, recorded, folder)
+
+
+def test_a_run_that_is_forced_again_is_the_same_run(grid: Path) -> None:
+    opened = store(grid)
+    first = opened.record(folders(grid)[0])
+    pipeline.run(small(hiddenNodes=2, stepSize=0.3, seed=1, study="grid", force=True), grid)
+    assert opened.record(folders(grid)[0]) == first
+
+
+def test_a_failed_run_has_its_traceback_and_gives_way_to_the_one_that_is_trained_in_its_place(
+    grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, config = store(grid), small(study="grid", seed=9)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise FloatingPointError("the loss is not finite")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "train", fail)
+        with pytest.raises(FloatingPointError):
+            pipeline.run(config, grid)
+    folder = pipeline.runs_folder(grid, "grid") / runs.folder_name(config)
+    run_id = opened.record(folder)
+    assert opened.record(folder) == run_id
+    (failed,) = found(opened.client)
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["error"] == "FloatingPointError: the loss is not finite"
+    assert "digest" not in failed.data.tags
+    traceback = Path(opened.client.download_artifacts(run_id, "traceback.txt")).read_text()
+    assert traceback.rstrip().endswith("FloatingPointError: the loss is not finite")
+    assert tracking.recorded(opened.uri, "grid") == {tracking.identity(folder, runs.read(folder).info)}
+    pipeline.run(config, grid)
+    opened.record(folder)
+    (trained,) = found(opened.client)
+    assert trained.info.status == "FINISHED"
+
+
+def test_a_folder_that_is_not_whole_is_not_recorded(grid: Path) -> None:
+    opened, folder = store(grid), folders(grid)[0]
+    (folder / "curve.csv").write_text("iteration,train_loss,train_accuracy\n")
+    with pytest.raises(RunError, match=r"curve\.csv: not as it was written"):
+        opened.record(folder)
+    with pytest.raises(RunError, match="there is none"):
+        opened.record(grid / "nowhere")
+    assert rows(grid)["runs"] == 0
+
+
+def test_a_run_in_the_bin_stays_there(grid: Path) -> None:
+    opened = store(grid)
+    run_id = opened.record(folders(grid)[0])
+    opened.client.delete_run(run_id)
+    assert opened.record(folders(grid)[0]) == run_id
+    assert found(opened.client) == []
+
+
+def test_a_study_in_the_bin_comes_back_when_it_gets_a_run(grid: Path) -> None:
+    first = store(grid)
+    run_id = first.record(folders(grid)[0])
+    first.client.delete_experiment(first.experiment("grid"))
+    store(grid).record(folders(grid)[1])
+    assert run_id in {run.info.run_id for run in found(first.client)}
+
+
+def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:
+    folder = folders(grid)[0]
+    run = runs.read(folder)
+    rows_ = [(k, 1 / (k + 1), 0.5) for k in range(1000)]
+    (folder / "curve.csv").write_text(runs.CURVE_HEADER + "".join(runs.curve_row(*row) for row in rows_))
+    steps = [step for name, _, _, step in tracking.metrics(run) if name == "train/loss"]
+    assert len(steps) == len(set(steps)) == tracking.POINTS
+    assert (steps[0], steps[-1]) == (0, 999)
+
+
+def test_the_store_is_the_setting_or_the_variable_or_a_file_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir("/")
+    assert tracking.locate(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking.locate("sqlite:///own/runs.db", tmp_path) == f"sqlite:///{tmp_path}/own/runs.db"
+    assert tracking.locate("sqlite:////srv/runs.db", tmp_path) == "sqlite:////srv/runs.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking.locate(None, tmp_path) == "http://127.0.0.1:5000"
+    assert tracking.locate("http://other:5000", tmp_path) == "http://other:5000"
+
+
+def test_a_password_is_left_out_of_what_is_told() -> None:
+    told = tracking.without_password("http://me:secret@host:5000/x: no answer from postgresql://u:p%40ss@db/mlflow")
+    assert told == "http://host:5000/x: no answer from postgresql://db/mlflow"
+
+
+def test_a_password_on_the_command_line_is_not_stored(grid: Path) -> None:
+    config = small(study="grid", seed=8)
+    pipeline.run(config, grid, overrides=["seed=8", "tracking_uri=http://me:opensesame@host:5000"])
+    opened = store(grid)
+    opened.record(pipeline.runs_folder(grid, "grid") / runs.folder_name(config))
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database:
+        assert "opensesame" not in "".join(database.iterdump())
+    files = [path for path in (grid / "mlartifacts").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"opensesame" in path.read_bytes()]
+
+
+def touched(path: Path) -> float:
+    """When the file was written last, 0 for never."""
+    return path.stat().st_mtime if path.exists() else 0
+
+
+# --- the SQLite file
+
+
+def test_eight_processes_at_once_make_one_store(twelve: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(twelve, tmp_path / "fresh"))
+    program = "import sys; from pathlib import Path; from dognet.tracking import Store\n"
+    program += "Store(f'sqlite:///{sys.argv[1]}/mlflow.db', Path(sys.argv[1])).record(Path(sys.argv[2]))"
+    words = [[sys.executable, "-c", program, str(root), str(folder)] for folder in folders(root)[:8]]
+    processes = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in words]
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 8
+    opened = store(root)
+    assert len({run.data.tags["digest"] for run in found(opened.client)}) == len(found(opened.client)) == 8
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(grid: Path) -> None:
+    (grid / "mlflow.db").unlink()
+    (grid / "mlflow.db.part").write_bytes(b"half of it")
+    (grid / "mlflow.db-wal").write_bytes(b"of the store that was here before")
+    store(grid).record(folders(grid)[0])
+    assert rows(grid)["runs"] == 1
+    assert not (grid / "mlflow.db.part").exists()
+
+
+def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
+    (grid / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match="the file is damaged; delete it, and dognet-sync makes it anew"):
+        store(grid).record(folders(grid)[0])
+
+
+def test_a_moved_project_has_its_artifacts(grid: Path) -> None:
+    run_id = store(grid).record(folders(grid)[0])
+    moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
+    opened = store(moved)
+    assert "W1.csv" in {artifact.path for artifact in opened.client.list_artifacts(run_id)}
+    opened.record(folders(moved)[1])
+    assert len(list((moved / "mlartifacts" / "grid").iterdir())) == 2
+
+
+def test_a_table_of_runs_is_read_while_another_is_recorded(grid: Path) -> None:
+    opened = store(grid)
+    with closing(sqlite3.connect(grid / "mlflow.db")) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+        opened.record(folders(grid)[0])
+    assert rows(grid)["runs"] == 1
+
+
+@pytest.mark.soak
+def test_kills_at_random_moments_leave_every_run_whole_and_once(tmp_path: Path, empty_store: Path) -> None:
+    root = tmp_path / "killed"
+    for seed in range(FOLDERS):
+        pipeline.run(small(study="grid", ITERS=20, seed=seed), root)
+    shutil.copy(empty_store, root / "mlflow.db")
+    dice, words = random.Random(33), [sys.executable, "-m", "dognet.sync"]
+    killed = 0
+    while killed < KILLS:
+        begin = time.time()
+        with subprocess.Popen(words, cwd=root, start_new_session=True, stdout=subprocess.PIPE) as process:
+            wait_until(lambda: process.poll() is not None or touched(root / "mlflow.db-wal") > begin)
+            time.sleep(dice.uniform(0, 0.08 * FOLDERS / KILLS))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed += 1
+            else:  # it was faster: once more from the start
+                shutil.rmtree(root / "mlartifacts")
+                shutil.copy(empty_store, root / "mlflow.db")
+    run_in(root)(*words)
+    opened = store(root)
+    by_digest = {run.data.tags["digest"]: run for run in found(opened.client)}
+    assert len(found(opened.client)) == len(by_digest) == FOLDERS
+    for folder in folders(root):
+        assert_whole(opened.client, by_digest[runs.read(folder).info["digest"]], folder)
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    n_metrics = sum(len(tracking.metrics(runs.read(folder))) for folder in folders(root))
+    assert rows(root)["metrics"] == n_metrics
