@@ -1,0 +1,353 @@
+"""One training, (a) to (g): python bench/training.py [--quick].
+
+The lecture's settings on its 4000 images (DOGNET_LECTURE_DATA; without it on generated ones), float64, full batch.
+Each training is a process of its own on one core, and all take turns. Each must reach dognet's weights to 1e-6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import machine
+import numpy as np
+import yaml
+from machine import ROOT
+
+Array = np.ndarray[Any, Any]
+Weights = tuple[Array, Array]  # W1 (p+1, h), W2 (h+1, 1)
+Result = tuple[float, Array, Array]  # seconds spent compiling, W1, W2
+
+SETTINGS = yaml.safe_load((ROOT / "conf/config.yaml").read_text(encoding="utf-8"))
+TARGETS = {
+    "b": 7,
+    "c": 3.5,
+    "d": 1,
+    "D": 1,
+    "e": 1.1,
+    "f": 1 / 1.4,
+    "g": 2.5,
+}  # at least so many times dognet's seconds
+
+
+def dognet(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Train with NNet.fit, recording loss and accuracy as usual."""
+    from dognet.nnet import NNet
+
+    curve = []
+    net = NNet()
+    net.fit(X, y, start[0].shape[1], stepSize, ITERS, SETTINGS["seed"], report=lambda *point: curve.append(point))
+    return 0, net.W1, net.W2
+
+
+def lecture(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Take one gradient an image, then their mean; loss and accuracy every iteration."""
+
+    def logistic(Z: Array) -> Array:
+        return 1 / (1 + np.exp(-Z))
+
+    ones = np.ones((len(X), 1))
+    X1, y = np.hstack([X / 255, ones]), y[:, None].astype(float)
+    W1, W2 = start
+    curve = []
+    for _ in range(ITERS):
+        X2 = np.hstack([logistic(X1 @ W1), ones])
+        yhat = logistic(X2 @ W2)
+        loss = -y * np.log(yhat) - (1 - y) * np.log(1 - yhat)
+        curve.append((loss.mean(), ((yhat > 0.5) == y).mean()))
+        dZ2 = (yhat - y)[:, None, :]  # (n, 1, 1)
+        dW2 = X2[:, :, None] @ dZ2  # (n, h+1, 1)
+        dX2 = dZ2 @ W2.T  # (n, 1, h+1)
+        dZ1 = dX2[:, :, :-1] * (X2 * (1 - X2))[:, None, :-1]  # (n, 1, h)
+        dW1 = X1[:, :, None] @ dZ1  # (n, p+1, h)
+        W1 = W1 - stepSize * dW1.mean(axis=0)
+        W2 = W2 - stepSize * dW2.mean(axis=0)
+    return 0, W1, W2
+
+
+def torch_nn(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Train two Linear layers with BCEWithLogitsLoss and SGD."""
+    import torch
+    from torch import nn
+
+    W1, W2 = start
+    first, second = nn.Linear(X.shape[1], W1.shape[1]), nn.Linear(W1.shape[1], 1)
+    model = nn.Sequential(first, nn.Sigmoid(), second).double()
+    with torch.no_grad():
+        for layer, W in ((first, W1), (second, W2)):
+            layer.weight.copy_(torch.from_numpy(W[:-1].T))
+            layer.bias.copy_(torch.from_numpy(W[-1]))
+    images, target = torch.from_numpy(X / 255), torch.from_numpy(y[:, None].astype(float))
+    criterion, optimizer = nn.BCEWithLogitsLoss(), torch.optim.SGD(model.parameters(), lr=stepSize)
+    for _ in range(ITERS):
+        optimizer.zero_grad()
+        criterion(model(images), target).backward()
+        optimizer.step()
+    W1, W2 = (torch.vstack([layer.weight.T, layer.bias]).detach().numpy() for layer in (first, second))
+    return 0, W1, W2
+
+
+def torch_by_hand(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Write the gradient out; images along the fast axis, every buffer reused."""
+    import torch
+
+    n, h = len(X), start[0].shape[1]
+    X1 = torch.from_numpy(np.vstack([X.T / 255, np.ones(n)]))  # (p+1, n)
+    y = torch.from_numpy(y.astype(float))
+    W1, W2 = (torch.from_numpy(W.T.copy()) for W in start)  # (h, p+1), (1, h+1)
+    X2 = torch.ones(h + 1, n, dtype=y.dtype)
+    H, dZ1, dZ2 = X2[:-1], torch.empty(h, n, dtype=y.dtype), torch.empty(1, n, dtype=y.dtype)
+    with torch.inference_mode():
+        for _ in range(ITERS):
+            torch.mm(W1, X1, out=H).sigmoid_()
+            torch.mm(W2, X2, out=dZ2).sigmoid_().sub_(y)
+            torch.ops.aten.sigmoid_backward.grad_input(dZ2, H, grad_input=dZ1)  # dZ2 * H * (1 - H)
+            dW1 = (dZ1 @ X1.T).mul_(W2[:, :-1].T)
+            W2.addmm_(dZ2, X2.T, alpha=-stepSize / n)
+            W1.add_(dW1, alpha=-stepSize / n)
+    return 0, W1.numpy().T, W2.numpy().T
+
+
+def torch_by_rows(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Write the gradient out as textbooks do, one image a row; every buffer reused."""
+    import torch
+
+    n, h = len(X), start[0].shape[1]
+    X1 = torch.from_numpy(np.hstack([X / 255, np.ones((n, 1))]))  # (n, p+1)
+    y = torch.from_numpy(y[:, None].astype(float))
+    W1, W2 = (torch.from_numpy(W.copy()) for W in start)
+    H, dZ1, dZ2 = (torch.empty(n, columns, dtype=y.dtype) for columns in (h, h, 1))
+    with torch.inference_mode():
+        for _ in range(ITERS):
+            torch.mm(X1, W1, out=H).sigmoid_()
+            torch.addmm(W2[-1], H, W2[:-1], out=dZ2).sigmoid_().sub_(y)
+            torch.mm(dZ2, W2[:-1].T, out=dZ1).mul_(H)
+            dZ1.addcmul_(dZ1, H, value=-1)  # dZ2 W2ᵀ * H * (1 - H)
+            W1.addmm_(X1.T, dZ1, alpha=-stepSize / n)
+            W2[:-1].addmm_(H.T, dZ2, alpha=-stepSize / n)
+            W2[-1].sub_(dZ2.sum(), alpha=stepSize / n)
+    return 0, W1.numpy(), W2.numpy()
+
+
+def jax_compiled(iteration: Callable[..., Any], arrays: list[Array], start: Weights, ITERS: int) -> Result:
+    """Compile ITERS times ``iteration(W1, W2, *arrays)`` as one loop, and run it."""
+    import jax
+
+    @jax.jit
+    def train(W1: Any, W2: Any, *arrays: Any) -> Any:
+        return jax.lax.fori_loop(0, ITERS, lambda _, weights: iteration(*weights, *arrays), (W1, W2))
+
+    begin = time.process_time()
+    compiled = train.lower(*start, *arrays).compile()
+    seconds = time.process_time() - begin
+    W1, W2 = compiled(*start, *arrays)
+    return seconds, np.asarray(W1), np.asarray(W2)
+
+
+def jax_grad(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Let jax.grad derive the gradient and jax.jit compile the loop."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def loss(weights: Any, X1: Any, y: Any) -> Any:
+        W1, W2 = weights
+        Z2 = W2[:-1, 0] @ jax.nn.sigmoid(W1.T @ X1) + W2[-1]
+        return jnp.mean(jax.nn.softplus(Z2) - y * Z2)
+
+    def iteration(W1: Any, W2: Any, X1: Any, y: Any) -> Any:
+        return jax.tree.map(lambda W, dW: W - stepSize * dW, (W1, W2), jax.grad(loss)((W1, W2), X1, y))
+
+    X1 = np.vstack([X.T / 255, np.ones(len(X))])  # (p+1, n)
+    return jax_compiled(iteration, [X1, y.astype(float)], start, ITERS)
+
+
+def jax_by_hand(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Write the gradient out so that the compiler makes it few passes over the images."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def iteration(W1: Any, W2: Any, X1: Any, y: Any) -> Any:
+        H = jax.nn.sigmoid(W1.T @ X1)  # (h, n)
+        dZ2 = jax.nn.sigmoid(W2[:-1, 0] @ H + W2[-1]) - y  # (n,)
+        dW1 = W2[:-1].T * (X1 @ (dZ2 * H * (1 - H)).T)  # (p+1, h)
+        dW2 = jnp.append(H @ dZ2, dZ2.sum())[:, None]  # (h+1, 1)
+        return W1 - stepSize / len(y) * dW1, W2 - stepSize / len(y) * dW2
+
+    X1 = np.vstack([X.T / 255, np.ones(len(X))])  # (p+1, n)
+    return jax_compiled(iteration, [X1, y.astype(float)], start, ITERS)
+
+
+def scikit_learn(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Set MLPClassifier to plain gradient descent."""
+    from sklearn.neural_network import MLPClassifier
+
+    W1, W2 = start
+
+    class FromWeights(MLPClassifier):
+        def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Array, Array]:
+            W = W1 if fan_out == W1.shape[1] and fan_in == len(W1) - 1 else W2
+            return W[:-1].astype(dtype), W[-1].astype(dtype)
+
+    net = FromWeights(
+        (W1.shape[1],), activation="logistic", solver="sgd", alpha=0, batch_size=len(X), learning_rate="constant",
+        learning_rate_init=stepSize, max_iter=ITERS, n_iter_no_change=ITERS + 1, shuffle=False, momentum=0,
+        nesterovs_momentum=False,
+    )  # fmt: skip
+    net.fit(X / 255, y)
+    W1, W2 = (np.vstack(pair) for pair in zip(net.coefs_, net.intercepts_, strict=True))
+    return 0, W1, W2
+
+
+WAYS: dict[str, tuple[str, Callable[..., Result]]] = {
+    "a": ("dognet, recording as usual", dognet),
+    "b": ("the lecture's formulation", lecture),
+    "c": ("torch.nn and SGD", torch_nn),
+    "d": ("torch by hand, one image a row", torch_by_rows),
+    "D": ("torch by hand, laid out like dognet", torch_by_hand),
+    "e": ("jax.grad, loop compiled", jax_grad),
+    "f": ("JAX by hand, loop compiled", jax_by_hand),
+    "g": ("scikit-learn's MLPClassifier", scikit_learn),
+}
+
+
+def images() -> tuple[Array, Array]:
+    """Return the lecture's X (4000, 4) and y, or as many generated images."""
+    from dognet import images
+
+    folder = os.environ.get("DOGNET_LECTURE_DATA")
+    if folder:
+        table = images.read(Path(folder) / "simple_images_train.csv")
+    else:
+        table = images.generate(4000, np.random.default_rng(33))
+    return images.split(table, "checkerboard")
+
+
+def one(way: str, ITERS: int) -> None:
+    """Train once, in this process; print seconds and weights as JSON."""
+    from dognet.nnet import NNet
+
+    X, y = images()
+    net = NNet()
+    net.fit(X, y, SETTINGS["hiddenNodes"], ITERS=0, seed=SETTINGS["seed"])
+    train = WAYS[way][1]
+    train(X, y, (net.W1.copy(), net.W2.copy()), SETTINGS["stepSize"], 1)  # imports and first calls are not timed
+    clock, processor = time.perf_counter(), time.process_time()
+    compiling, W1, W2 = train(X, y, (net.W1, net.W2), SETTINGS["stepSize"], ITERS)
+    seconds = {"processor": time.process_time() - processor, "clock": time.perf_counter() - clock}
+    print(json.dumps(seconds | {"compiling": compiling, "W1": W1.tolist(), "W2": W2.tolist()}))
+
+
+def off(result: dict[str, Any], reference: dict[str, Any]) -> float:
+    """Return the largest difference between two trainings' weights."""
+    return max(float(np.abs(np.subtract(result[W], reference[W])).max()) for W in ("W1", "W2"))
+
+
+def compare(ITERS: int, repetitions: int, ways: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Let all ways take turns in every mode; stop if one doesn't reach dognet's weights."""
+    results: dict[str, dict[str, list[dict[str, Any]]]] = {mode: {way: [] for way in ways} for mode in machine.modes()}
+    for turn in range(repetitions):
+        for mode, environment in machine.modes().items():
+            for way in ways:
+                result = machine.alone([__file__, "--one", way, "--ITERS", str(ITERS)], environment)
+                distance = off(result, results[mode]["a"][0] if results[mode]["a"] else result)
+                print(f"{turn + 1}/{repetitions} {mode} ({way}) {result['processor']:.2f} s", file=sys.stderr)
+                if not distance <= 1e-6:
+                    sys.exit(f"({way}) ends {distance:.1e} away from dognet's weights, must be within 1e-6")
+                results[mode][way].append(result | {"off": distance})
+    return results
+
+
+def seconds(results: list[dict[str, Any]], part: str = "processor") -> float:
+    """Return the median of one competitor's trainings."""
+    return median(result[part] for result in results)
+
+
+def ratio(results: dict[str, list[dict[str, Any]]], way: str) -> float:
+    """Return how many times dognet's seconds one way takes: the median over the turns."""
+    return median(
+        other["processor"] / ours["processor"] for other, ours in zip(results[way], results["a"], strict=True)
+    )
+
+
+def table(results: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+    """Return the comparison as a Markdown table."""
+    head = ["", ""]
+    for mode in results:
+        head += [f"{mode}: seconds, compiling", "times dognet"]
+    lines = [f"| {' | '.join([*head, 'to reach', 'weights off'])} |", "|---" * (len(head) + 2) + "|"]
+    for way in next(iter(results.values())):
+        cells = [f"({way})", WAYS[way][0]]
+        for mode in results.values():
+            compiling = seconds(mode[way], "compiling")
+            cells.append(f"{seconds(mode[way]):.2f}" + (f", {compiling:.2f}" if compiling else ""))
+            cells.append(f"{ratio(mode, way):.2f}")
+        distance = max(result["off"] for mode in results.values() for result in mode[way])
+        cells += [f"{TARGETS[way]:.2f}" if way in TARGETS else "", f"{distance:.0e}" if way != "a" else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def picture(results: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
+    """Draw seconds a training as bars, what compiling takes of them paler."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams.update({"svg.hashsalt": "dognet", "svg.fonttype": "none"})
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.add_subplot()
+    names = [f"({way}) {WAYS[way][0]}" for way in WAYS]
+    height = 0.8 / len(results)
+    for i, (mode, colour) in enumerate(zip(results, ("#0072b2", "#e69f00"), strict=False)):
+        at = np.arange(len(names)) + (i - (len(results) - 1) / 2) * height
+        total = [seconds(results[mode][way]) for way in WAYS]
+        compiling = [seconds(results[mode][way], "compiling") for way in WAYS]
+        axes.barh(at, total, height, color=colour, label=mode)
+        axes.barh(at, compiling, height, left=np.subtract(total, compiling), color="white", alpha=0.6)
+        for y, value in zip(at, total, strict=True):
+            axes.text(value, y, f" {value:.2f}", va="center", fontsize=8)
+    axes.set_yticks(np.arange(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("seconds a training, on one core (pale: compiling)")
+    axes.legend(frameon=False, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Compare all ways, or with --one train in this process."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="200 iterations, once: does it work? Writes nothing")
+    parser.add_argument("--one", choices=list(WAYS), help="train once, here, and print JSON")
+    parser.add_argument("--ITERS", type=int, default=SETTINGS["ITERS"])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--ways", default="".join(WAYS), help="which to compare; dognet, a, is always the first")
+    given = parser.parse_args()
+    if given.one:
+        one(given.one, given.ITERS)
+        return
+    results = compare(200 if given.quick else given.ITERS, 1 if given.quick else given.repetitions, given.ways)
+    if given.quick or given.ways != "".join(WAYS) or SETTINGS["ITERS"] != given.ITERS:
+        print(table(results))
+        return
+    machine.publish(
+        "training",
+        f"{machine.described('numpy', 'torch', 'jax', 'scikit-learn')}. "
+        f"Medians of {given.repetitions} trainings each, one core, seconds of processor time.\n\n{table(results)}",
+    )
+    picture(results, machine.DOCS / "performance-training.svg")
+
+
+if __name__ == "__main__":
+    main()
