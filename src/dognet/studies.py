@@ -74,13 +74,14 @@ def read(path: Path) -> dict[str, Any]:
     strange += [f"hydra.sweeper.params.{key}" for key in grid if not sweepable(str(key))]
     if strange:
         raise StudyError(f"{path}: {', '.join(strange)} can't stand in a study: it holds settings of the runs only")
-    for key, value in (plain | grid).items():
+    for key, value in [*plain.items(), *grid.items()]:
         if not isinstance(value, int | float | str) or "${" in str(value):
             raise StudyError(f"{path}: {key} must be a plain value, or in the grid several with commas, got {value!r}")
     if not FOLDER_NAME[1](path.parent.name):
         raise StudyError(f"{path}: a study's folder must be named with {FOLDER_NAME[0].partition(': ')[2]}")
     params = {key: str(value) for key, value in grid.items()}
-    return {**plain, "study": path.parent.name, "hydra": {"sweeper": {"params": params}}}
+    values = {str(key): value for key, value in plain.items()}
+    return {**values, "study": path.parent.name, "hydra": {"sweeper": {"params": params}}}
 
 
 def sweepable(name: str) -> bool:
@@ -128,7 +129,9 @@ class PointLoader:
 
 def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the overrides with one value, and the values of each setting with several; later ones replace earlier."""
-    overrides = {override.get_key_element(): override for override in OverridesParser.create().parse_overrides(arguments)}
+    overrides = {
+        override.get_key_element(): override for override in OverridesParser.create().parse_overrides(list(arguments))
+    }
     fixed, swept = [], {}
     for name, override in overrides.items():
         if not override.is_sweep_override():

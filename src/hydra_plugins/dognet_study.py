@@ -30,11 +30,11 @@ class StudySweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over; the task is ``work`` below, not the one for a single run."""
-        self.context, self.config = hydra_context, config
+        self.context, self.settings = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> None:
         """Check all, skip the finished, launch the rest; SweepError names the failed."""
-        from dognet import studies, sweep, sync
+        from dognet import report, studies, sweep, sync
         from dognet.config import project_root
         from dognet.errors import SweepError
         from dognet.pipeline import runs_folder
@@ -42,7 +42,7 @@ class StudySweeper(Sweeper):
         fixed, swept = studies.split([*(f"{name}={values}" for name, values in self.params.items()), *arguments])
         loader = studies.PointLoader(self.context.config_loader, fixed)
         root = project_root()
-        points = sweep.locate(studies.compose(loader, self.config, swept), root)
+        points = sweep.locate(studies.compose(loader, self.settings, swept), root)
         settings = points[0].config  # study, force, plan and tracking_uri are the same in all
         finished = [] if settings.force else [run for point in points if (run := point.finished())]
         folders = {run.folder for run in finished}
@@ -53,13 +53,17 @@ class StudySweeper(Sweeper):
         following = sync.following(settings.study, settings.tracking_uri, root)
         with sweep.alone(runs_folder(root, settings.study)), following, sweep.shown(todo, points):
             failures = self.launch(loader, todo)
+        try:
+            print(os.path.relpath(report.write_report(settings.study, root, self.context.config_loader)))
+        except SweepError as error:  # the runs of this sweep were none of the study's own grid, or all have failed
+            print(f"no report: {error}")
         if failures:
             raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
     def launch(self, loader: object, todo: Sequence[Point]) -> dict[Point, str]:
         """Run the points with Hydra's launcher and return the errors of those that failed."""
         context = HydraContext(config_loader=cast(ConfigLoader, loader), callbacks=self.context.callbacks)
-        launcher = Plugins.instance().instantiate_launcher(context, work, self.config)
+        launcher = Plugins.instance().instantiate_launcher(context, work, self.settings)
         before = {point: point.stamp() for point in todo}
         errors: dict[Point, str | None] = {}
 
@@ -82,7 +86,7 @@ class StudySweeper(Sweeper):
 
     def processes(self) -> int:
         """Return how many runs the launcher does at a time."""
-        n_jobs = int(self.config.hydra.launcher.get("n_jobs", 1))
+        n_jobs = int(self.settings.hydra.launcher.get("n_jobs", 1))
         return n_jobs if n_jobs > 0 else len(os.sched_getaffinity(0)) + 1 + n_jobs
 
 

@@ -1,0 +1,370 @@
+"""A study's report: the question, the answer in words, a table over the seeds, pictures; all from its run folders.
+
+The same runs give the same bytes: no date and no time stands there, and no more digits than another machine repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from dognet import plots, runs, studies, sweep
+from dognet.config import project_root
+from dognet.errors import SweepError
+from dognet.files import write
+from dognet.pipeline import runs_folder
+from dognet.runs import Run
+
+SOLVED = 0.99  # the test accuracy from which a run has solved its task
+CURVES = 7  # in a picture; of more, those with the least train loss
+COLUMNS = "solved", "test accuracy", "sd", "min", "train loss", "iterations to 99 %"
+LEGEND = (
+    "Solved: test accuracy of at least 99 %. Test accuracy: mean, standard deviation and minimum over the seeds. Train "
+    "loss: mean, in nats. Iterations to 99 %: the first recorded one with so many training images right, median."
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of a study: the settings in which the runs differ; its run if finished, its error if failed."""
+
+    swept: Mapping[str, str]
+    run: Run | None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its settings in words."""
+        return named(self.swept)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The finished runs that differ in their seed alone."""
+
+    settings: Mapping[str, str]
+    runs: Sequence[Run]
+
+    def values(self, metric: str) -> list[float]:
+        """Return a metric of each run."""
+        return [run.metrics[metric] for run in self.runs]
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean train loss in nats."""
+        return statistics.fmean(self.values("train_loss"))
+
+    @property
+    def solved(self) -> int:
+        """How many runs have solved their task."""
+        return sum(accuracy >= SOLVED for accuracy in self.values("test_accuracy"))
+
+    @property
+    def speed(self) -> float:
+        """The median over the runs of the first recorded iteration with 99 % of the training images right."""
+        return statistics.median(
+            next((iteration for iteration, _, accuracy in run.curve() if accuracy >= SOLVED), math.inf)
+            for run in self.runs
+        )
+
+
+def named(settings: Mapping[str, str]) -> str:
+    """Return settings as on the command line."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+# --- which runs
+
+
+def members_of_grid(loader: ConfigLoader, study: str, root: Path) -> list[Member]:
+    """Return every run that the study's file asks for."""
+    words = [f"experiment={study}"]
+    master = loader.load_configuration("config", words, RunMode.MULTIRUN)
+    fixed, swept = studies.split(
+        [*(f"{name}={values}" for name, values in master.hydra.sweeper.params.items()), *words]
+    )
+    points = sweep.locate(studies.compose(studies.PointLoader(loader, fixed), master, swept), root)
+    return [Member(point.swept, point.finished(), point.failure()) for point in points]
+
+
+def members_of_folder(folder: Path) -> list[Member]:
+    """Return every run that is over, of a study without a file."""
+    over = [(flat(run), run) for run in runs.over(folder)]
+    swept = [name for name in dict.fromkeys(n for settings, _ in over for n in settings) if differ(name, over)]
+    members = [
+        Member({name: settings[name] for name in swept}, run if run.finished else None, run.info.get("error"))
+        for settings, run in over
+    ]
+    return sorted(members, key=lambda member: [sortable(value) for value in member.swept.values()])
+
+
+def flat(run: Run) -> dict[str, str]:
+    """Return a run's settings as on the command line."""
+    settings = {name: str(value) for name, value in run.config.items() if name != "data"}
+    return settings | {"data": str(run.config["data"]["source"])}
+
+
+def differ(name: str, over: Sequence[tuple[dict[str, str], Run]]) -> bool:
+    """Return whether the runs differ in a setting."""
+    return len({settings[name] for settings, _ in over}) > 1
+
+
+def sortable(value: str) -> tuple[float, str]:
+    """Return a key that sorts numbers as such, and words after them."""
+    number = number_in(value)
+    return (math.inf, value) if number is None else (number, "")
+
+
+def number_in(value: str) -> float | None:
+    """Return the number that a setting is, if it is one."""
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def cells_of(members: Sequence[Member]) -> list[Cell]:
+    """Return the finished runs in groups that differ in nothing but the seed, sorted by their settings."""
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for member in members:
+        key = tuple((name, value) for name, value in member.swept.items() if name != "seed")
+        if member.run is not None:
+            groups.setdefault(key, []).append(member.run)
+    cells = [Cell(dict(key), members) for key, members in groups.items()]
+    return sorted(cells, key=lambda cell: [sortable(value) for value in cell.settings.values()])
+
+
+# --- words
+
+
+def answer(cells: Sequence[Cell]) -> str:
+    """Return in a sentence where the task is solved."""
+    if not cells[0].settings:
+        (cell,) = cells
+        accuracies = cell.values("test_accuracy")
+        spread = f"their test accuracy lies between {percent(min(accuracies))} and {percent(max(accuracies))}"
+        return f"{cell.solved} of {len(accuracies)} seeds solve it; {spread}."
+    if len(cells[0].settings) > 1:
+        counts = "; ".join(solved_by(name, cells) for name in cells[0].settings)
+        return f"Part of the runs that solve it {counts}."
+    (name,) = cells[0].settings
+    every = [cell.settings[name] for cell in cells if cell.solved == len(cell.runs)]
+    some = [
+        f"{cell.settings[name]} ({cell.solved} of {len(cell.runs)})"
+        for cell in cells
+        if 0 < cell.solved < len(cell.runs)
+    ]
+    none = [cell.settings[name] for cell in cells if not cell.solved]
+    told = [f"every seed solves it at {name} {listed(every)}" if every else f"at no {name} does every seed solve it"]
+    told += [f"some do at {listed(some)}"] if some else []
+    told += [f"none at {listed(none)}"] if none else []
+    return f"{told[0][0].upper()}{'; '.join(told)[1:]}."
+
+
+def solved_by(name: str, cells: Sequence[Cell]) -> str:
+    """Return the part of the runs that solve it at each value of a setting, whatever the others are."""
+    values = sorted({cell.settings[name] for cell in cells}, key=sortable)
+    groups = [[cell for cell in cells if cell.settings[name] == value] for value in values]
+    parts = [sum(cell.solved for cell in group) / sum(len(cell.runs) for cell in group) for group in groups]
+    told = ", ".join(f"{value}: {percent(part)}" for value, part in zip(values, parts, strict=True))
+    return f"by {name} {told}"
+
+
+def first(cells: Sequence[Cell]) -> str:
+    """Return in a sentence where it is solved after the fewest iterations."""
+    quick = min(cells, key=lambda cell: cell.speed)
+    if not math.isfinite(quick.speed):
+        return "Nowhere do half of the seeds get 99 % of the training images right."
+    settings = {name: value for name, value in quick.settings.items() if name != "ITERS"}
+    at = f" at `{named(settings)}`" if settings else ""
+    return f"99 % of the training images are right soonest{at}: after {quick.speed:.0f} iterations (the seeds' median)."
+
+
+def least_loss(cells: Sequence[Cell]) -> Run:
+    """Return the run to keep."""
+    return min((run for cell in cells for run in cell.runs), key=lambda run: run.metrics["train_loss"])
+
+
+def kept(best: Run) -> str:
+    """Return in words which run is to be kept, and by what it was chosen."""
+    loss, accuracy = best.metrics["train_loss"], best.metrics["test_accuracy"]
+    return (
+        f"Chosen by the least train loss, never by test accuracy: `{best.folder.name}`, with a train loss of "
+        f"{loss:.3g} nats. Its test accuracy is {percent(accuracy)}. Its hidden nodes:"
+    )
+
+
+def common(members: Sequence[Member]) -> str:
+    """Return the settings that all runs share."""
+    run = next(member.run for member in members if member.run)
+    shared = named({name: value for name, value in flat(run).items() if name not in members[0].swept})
+    return f"Every run has `{shared}`."
+
+
+def percent(part: float) -> str:
+    """Return 0.985 as 98.5 %."""
+    return f"{part * 100:.4g} %"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def table(cells: Sequence[Cell]) -> list[str]:
+    """Return the table in Markdown: a row for each group of runs that differ in their seed alone."""
+    rows = [[*cells[0].settings, *COLUMNS]]
+    for cell in cells:
+        accuracies = cell.values("test_accuracy")
+        sd = f"{statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else "–"
+        speed = f"{cell.speed:.0f}" if math.isfinite(cell.speed) else "–"
+        figures = [f"{cell.solved} of {len(cell.runs)}", f"{statistics.fmean(accuracies):.4f}", sd]
+        figures += [f"{min(accuracies):.4f}", f"{cell.mean_loss:.3g}", speed]
+        rows.append([*cell.settings.values(), *figures])
+    rows.insert(1, ["--:"] * len(rows[0]))
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+# --- pictures
+
+
+def loss_picture(cells: Sequence[Cell]) -> str:
+    """Draw the train loss of each group: the median over the seeds in a band round the middle half of them."""
+    shown = sorted(sorted(cells, key=lambda cell: cell.mean_loss)[:CURVES], key=cells.index)
+    series, band = {}, {}
+    for cell in shown:
+        iterations, losses = curves(cell.runs)
+        name = named(cell.settings) or "median"
+        series[name] = iterations, np.median(losses, axis=0)
+        lower, upper = np.quantile(losses, (0.25, 0.75), axis=0)
+        band[name] = lower, upper
+    if not cells[0].settings:
+        ordered = sorted(cells[0].runs, key=lambda run: run.metrics["train_loss"])
+        for run in (ordered[0], ordered[-1]):
+            iterations, losses = curves([run])
+            series[f"seed={run.config['seed']}"] = iterations, losses[0]
+    which = "" if len(shown) == len(cells) else f" (best {CURVES} of {len(cells)})"
+    title = f"Train loss: median and middle half of the seeds{which}"
+    return plots.lines(series, "iteration", "train loss (nats)", title, band=band)
+
+
+def curves(members: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the iterations that all runs have recorded (points,), and their train losses (runs, points)."""
+    recorded = [{iteration: loss for iteration, loss, _ in run.curve()} for run in members]
+    iterations = sorted(set.intersection(*map(set, recorded)))
+    return np.array(iterations), np.array([[losses[iteration] for iteration in iterations] for losses in recorded])
+
+
+def accuracy_picture(cells: Sequence[Cell]) -> str | None:
+    """Draw the test accuracy over the settings: a line for one, a heat map for two, nothing for more."""
+    names = list(cells[0].settings)
+    means = {tuple(cell.settings.values()): statistics.fmean(cell.values("test_accuracy")) for cell in cells}
+    if len(names) == 2:
+        ys, xs = (sorted({key[k] for key in means}, key=sortable) for k in (0, 1))
+        values = [[means.get((y, x), math.nan) for x in xs] for y in ys]
+        return plots.heatmap(values, xs, ys, names[1], names[0], "Test accuracy: mean over the seeds")
+    if not names:
+        accuracies = sorted(cells[0].values("test_accuracy"))
+        title, each = "Test accuracy of each seed", {"test accuracy": (range(1, len(accuracies) + 1), accuracies)}
+        return plots.lines(each, "seeds, from worst to best", "test accuracy", title, logx=False, logy=False)
+    places = [place for cell in cells if (place := number_in(cell.settings[names[0]])) is not None]
+    if len(names) > 2 or len(places) < len(cells) or len(cells) < 2:
+        return None
+    spread = [cell.values("test_accuracy") for cell in cells]
+    solved = [cell.solved / len(cell.runs) for cell in cells]
+    series = {"mean accuracy": (places, list(means.values())), "solved": (places, solved)}
+    band = {"mean accuracy": ([min(values) for values in spread], [max(values) for values in spread])}
+    title = "Test accuracy over the seeds: mean and range"
+    log = places[0] > 0 and places[-1] >= 10 * places[0]
+    return plots.lines(
+        series, names[0], "test accuracy; part of the seeds that solve it", title, logx=log, logy=False, band=band
+    )
+
+
+# --- files
+
+
+def write_report(study: str, root: Path, loader: ConfigLoader) -> Path:
+    """Write a study's report.md and its pictures, and experiments/README.md; SweepError if no run is finished."""
+    file = studies.files(root).get(study)
+    members = members_of_grid(loader, study, root) if file else members_of_folder(runs_folder(root, study))
+    cells, folder = cells_of(members), root / "experiments" / study
+    if not cells:
+        word = "experiment" if file else "study"
+        raise SweepError(f"study {study} has no finished run: dognet --multirun {word}={study}")
+    weights = (least_loss(cells).folder / "weights.svg").read_text(encoding="utf-8")
+    pictures = {"loss": loss_picture(cells), "accuracy": accuracy_picture(cells), "weights": weights}
+    for name, picture in pictures.items():
+        if picture:
+            write(folder / f"{name}.svg", picture)
+    command = f"dognet --multirun experiment={study}" if file else f"dognet --multirun study={study} …"
+    header = list(studies.header(file)) if file else []
+    question, *told = header or [f"What the runs in {study} show"]
+    shown = [f"![{name}]({name}.svg)" for name in ("loss", "accuracy") if pictures[name]]
+    page = [f"# {question}", *answered(members, cells), *shown, *explained(members, cells)]
+    page += ["## How it was found", f"    {command}", common(members), *(text for text in told if text != command)]
+    write(folder / "report.md", "\n\n".join(page) + "\n")
+    write_list(root)
+    return folder / "report.md"
+
+
+def answered(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield the paragraphs of the answer, of which ``write_list`` reads the first two."""
+    yield f"**{answer(cells)}**"
+    n_finished = sum(member.run is not None for member in members)
+    if n_finished < len(members):
+        yield f"**Incomplete: {n_finished} of {len(members)} runs are finished**, and all figures are of these alone."
+    yield first(cells)
+    yield "\n".join(table(cells))
+    yield LEGEND
+
+
+def explained(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield the paragraphs on the best run, and on those that aren't finished."""
+    yield from ("## The run to keep", kept(least_loss(cells)), "![weights](weights.svg)")
+    if lacking := [f"- `{member.name}`: {member.error or 'not run'}" for member in members if member.run is None]:
+        yield from ("## Not finished", "\n".join(lacking))
+
+
+def write_list(root: Path) -> None:
+    """Write experiments/README.md: each study's question and answer, as they stand in its report."""
+    rows = ["| study | question | answer |", "|---|---|---|"]
+    for name in sorted(studies.files(root)):
+        report = root / "experiments" / name / "report.md"
+        if report.is_file():
+            question, answered, incomplete, *_ = report.read_text(encoding="utf-8").split("\n\n")
+            note = " (incomplete)" if incomplete.startswith("**Incomplete") else ""
+            rows.append(f"| [{name}]({name}/report.md) | {question.removeprefix('# ')} | {answered.strip('*')}{note} |")
+    told = (
+        "Run one with `dognet --multirun experiment=<study>`; its report is written at the end, and by `dognet-report`."
+    )
+    write(root / "experiments" / "README.md", "\n\n".join(["# Studies", told, "\n".join(rows)]) + "\n")
+
+
+def main() -> None:
+    """Write the reports of the studies named, or of every study with runs."""
+    parser = argparse.ArgumentParser("dognet-report", description=main.__doc__)
+    parser.add_argument("studies", nargs="*", metavar="study")
+    root = project_root()
+    studies.register(root)
+    from dognet.cli import CONF  # and with it the schema of conf/config.yaml
+
+    wanted = parser.parse_args().studies or [path.parent.name for path in sorted((root / "experiments").glob("*/runs"))]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for study in wanted:
+            try:
+                print(os.path.relpath(write_report(study, root, GlobalHydra.instance().config_loader())))
+            except SweepError as error:
+                sys.exit(f"dognet-report: {error}")
