@@ -20,6 +20,10 @@ check: .venv/tests
 soak: .venv/tests
 	DOGNET_SOAK=1 python -m pytest -m soak
 
+bench: .venv/tests
+	python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	for script in training tricks fit scaling reading pipeline; do python bench/$$script.py || exit 1; done
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .

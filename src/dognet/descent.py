@@ -39,11 +39,11 @@ def image_blocks(n: int, inputs: int, h: int) -> list[slice]:
     return [slice(start, min(start + m, n)) for start in range(0, n, m)]
 
 
-def logistic_of_minus(Z: Array) -> None:
-    """Turn -Z into logistic(Z) where it lies."""
+def logistic_of_minus(Z: Array) -> Array:
+    """Turn -Z into logistic(Z) where it lies, and return it."""
     np.exp(Z, out=Z)  # may overflow to inf, rightly: 1 / (1 + inf) is 0
     Z += 1
-    np.divide(1, Z, out=Z)
+    return np.divide(1, Z, out=Z)
 
 
 def descend(X1: Array, y: Array, W1: Array, W2: Array, stepSize: float, stops: Sequence[int]) -> Iterator[int]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from dognet.descent import descend, image_blocks, recorded_iterations
+from dognet.descent import descend, image_blocks, logistic_of_minus, recorded_iterations
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[int, float, float], None]
@@ -48,10 +48,23 @@ def logloss(yhat: Array, y: Array) -> Array:
 def probabilities(X1: Array, W1: Array, W2: Array) -> Array:
     """Return yhat (n,) of the images X1 (p+1, n)."""
     yhat = np.empty(X1.shape[1], X1.dtype)  # (n,)
-    for block in image_blocks(X1.shape[1], *W1.shape):
-        Z1 = W1.T @ X1[:, block]  # (h, n)
-        yhat[block] = logistic(W2[:-1, 0] @ logistic(Z1) + W2[-1])  # (n,)
+    with np.errstate(over="ignore"):
+        for block in image_blocks(X1.shape[1], *W1.shape):
+            H = logistic_of_minus(-W1.T @ X1[:, block])  # (h, n), X2 without its ones
+            yhat[block] = logistic_of_minus(-W2[:-1, 0] @ H - W2[-1])  # (n,)
     return yhat
+
+
+def loss_and_accuracy(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[float, float]:
+    """Return the mean log loss in nats and the share of images told right; y (n,) is 0 or 1.
+
+    The same as by ``logloss``, in the memory of yhat: recorded points are to cost little.
+    """
+    yhat = probabilities(X1, W1, W2)
+    right = float(((yhat > 0.5) == y).mean())
+    np.subtract(1, yhat, out=yhat, where=y == 0)  # the probability of the class that it is
+    with np.errstate(divide="ignore"):
+        return 0 - float(np.log(yhat, out=yhat).mean()), right  # 0 and not -0 where all are certain
 
 
 class NNet:
@@ -148,8 +161,7 @@ class NNet:
                     f"the weights are no longer finite at iteration {iteration}: stepSize {stepSize!r} is too large"
                 )
             if report is not None and iteration in recorded:
-                yhat = probabilities(X1, W1, W2)
-                report(iteration, float(logloss(yhat, y01).mean()), float(((yhat > 0.5) == y01).mean()))
+                report(iteration, *loss_and_accuracy(X1, y01, W1, W2))
         self.W1, self.W2 = W1, W2
 
     def predict(self, X: Any, type: str = "classes") -> Array:
