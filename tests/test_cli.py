@@ -92,6 +92,7 @@ def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("study=../x", "study must be a plain name: letters, digits, _ - and . inside, got '../x'"),
         ("study=/x", "study must be a plain name: letters, digits, _ - and . inside, got '/x'"),
         ("data=foo", "data=foo: no such option, there are csv, generated, lecture"),
+        ("data=3", "Config group override must be a string or a list. Got int"),
         ("data.white=3", "data.white is no setting of generated data, got 3.0"),
         ("data.kind=dog", "data.kind must be generated, lecture or csv, got 'dog'"),
         ("data.positive=dog", "train images: no row with label 'dog' (data.positive)"),

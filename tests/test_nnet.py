@@ -217,6 +217,7 @@ def test_weights_that_stop_being_finite_raise() -> None:
     ("changes", "message"),
     [
         ({"X": np.zeros(4)}, r"X must have 2 dimensions \(images, pixels\), got 1: shape \(4,\)"),
+        ({"X": np.ones((4, 0))}, r"X must have at least 1 column, one a pixel, got shape \(4, 0\)"),
         ({"X": np.full((4, 3), "a")}, "X must be numeric, got <U1"),
         ({"X": np.array([[0.0], [np.nan], [1], [2]])}, "X must be finite, got nan in row 1, column 0"),
         ({"X": np.array([[0.0], [np.inf], [1], [2]])}, "X must be finite, got inf in row 1, column 0"),

@@ -84,6 +84,10 @@ def main() -> None:
         sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
+    except ValueError as error:
+        if not str(error).startswith("Config group override"):  # as Hydra says of data=3
+            raise
+        sys.exit(f"dognet: {one_line(error)}")
     except KeyboardInterrupt:
         print("dognet: interrupted", file=sys.stderr)
         sys.exit(130)

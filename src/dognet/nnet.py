@@ -230,6 +230,8 @@ def check_images(X: Any) -> Array:
     X = np.asarray(X)
     if X.ndim != 2:
         raise InputError(f"X must have 2 dimensions (images, pixels), got {X.ndim}: shape {X.shape}")
+    if X.shape[1] == 0:
+        raise InputError(f"X must have at least 1 column, one a pixel, got shape {X.shape}")
     if X.dtype.kind not in "iuf":
         raise InputError(f"X must be numeric, got {X.dtype}")
     if X.dtype.kind == "f" and not np.isfinite(X).all():

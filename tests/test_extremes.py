@@ -1,0 +1,183 @@
+"""Numbers and input at their ends: finite results or one clear line, whatever is put in."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from omegaconf.errors import OmegaConfBaseException
+
+from dognet import cli, images
+from dognet.config import Config, ConfigError
+from dognet.errors import one_line
+from dognet.images import ImagesError
+from dognet.nnet import InputError, NNet
+
+TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
+tried = settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def trained(X: Any, y: Any, hiddenNodes: int = 2, stepSize: float = 0.3, ITERS: int = 50, **more: Any) -> tuple:
+    points: list[tuple[int, float, float]] = []
+    net = NNet()
+    net.fit(X, y, hiddenNodes, stepSize, ITERS, 1, report=lambda *point: points.append(point), **more)
+    return net, points
+
+
+PAIR = np.array([[0, 255, 0, 255], [255, 255, 0, 0]]), np.array(["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("X", "y", "how"),
+    [
+        (*PAIR, {}),
+        (*PAIR, {"ITERS": 0}),
+        (*PAIR, {"ITERS": 1}),
+        (*PAIR, {"hiddenNodes": 1}),
+        (*PAIR, {"hiddenNodes": 4096, "ITERS": 3}),
+        (*PAIR, {"stepSize": 1e-300}),
+        (np.zeros((4, 4)), [0, 1, 1, 0], {}),
+        (np.full((4, 4), 9), [0, 1, 1, 0], {}),
+        (np.ones((2, 784)), [0, 1], {"ITERS": 2}),
+    ],
+)
+def test_training_at_its_ends_is_finite(X: np.ndarray, y: Any, how: dict[str, Any], dtype: str) -> None:
+    net, points = trained(X, y, **how, dtype=dtype)
+    assert np.isfinite(net.W1).all()
+    assert np.isfinite(net.W2).all()
+    assert all(loss >= 0 and 0 <= accuracy <= 1 for _, loss, accuracy in points)  # inf is a loss, nan is none
+    assert np.isfinite(net.predict(X, type="probs")).all()
+
+
+def test_images_that_carry_both_labels_end_at_the_loss_of_a_coin_toss() -> None:
+    _, points = trained(np.full((4, 4), 9), [0, 1, 1, 0], ITERS=5000, stepSize=1)
+    assert points[-1][1] == pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("stepSize", [1e3, 1e100, 1e300])
+def test_a_huge_step_ends_in_finite_weights_or_says_so(stepSize: float) -> None:
+    X, y = images.split(images.generate(200, np.random.default_rng(1)), "checkerboard")
+    try:
+        net, points = trained(X, y, stepSize=stepSize)
+    except FloatingPointError as error:
+        assert "the weights are no longer finite at iteration" in str(error)
+    else:
+        assert np.isfinite(net.W1).all()
+        assert not any(math.isnan(loss) for _, loss, _ in points)
+
+
+def test_a_million_rows_train() -> None:
+    X = np.tile(np.arange(4, dtype=np.uint8) * 80, (1_000_000, 1))
+    X[::2] = 255 - X[::2]
+    net, points = trained(X, np.arange(1_000_000) % 2, ITERS=3)
+    assert points[-1][1] < points[0][1]
+    assert net.predict(X[:2]).shape == (2,)
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.integers(), max_size=3)
+)
+
+
+@tried
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(["hiddenNodes", "stepSize", "ITERS", "seed", "dtype"]), anything, max_size=3
+    )
+)
+def test_any_setting_trains_or_is_refused_by_its_name(changes: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"hiddenNodes": 2, "stepSize": 0.3, "ITERS": 2, "seed": 1} | changes
+    for name, most in (("hiddenNodes", 50), ("ITERS", 50)):  # what is large and right is only slow
+        if isinstance(values[name], int) and values[name] > most:
+            values[name] = most
+    net = NNet()
+    try:
+        net.fit(*PAIR, **values)
+    except InputError as error:
+        assert any(str(error).startswith(name) for name in changes)
+        assert repr(error)
+    except FloatingPointError:
+        assert values["stepSize"] > 1e10
+    else:
+        assert np.isfinite(net.W1).all()
+
+
+cell = st.one_of(
+    st.integers(-5, 300).map(str),
+    st.floats().map(str),
+    st.sampled_from(
+        ["", " ", "NaN", "null", "1e400", "0x10", "1_000", '"', '""', '"1"', "'1'", "٣", "1,5", "\\N", "-0"]
+    ),
+    st.text(max_size=4),
+)
+
+
+@tried
+@given(
+    header=st.sampled_from(["label,a,b", "a,label,b", "label,a,a", "\ufefflabel,a,b", "label;a;b", "label,a"]),
+    rows=st.lists(st.lists(cell, min_size=2, max_size=4), max_size=4),
+    end=st.sampled_from(["\n", "\r\n", ""]),
+)
+@example(header="label,a,b", rows=[["x", "1", "2"]], end="\n")
+def test_any_csv_is_read_as_it_stands_or_refused_in_one_line(
+    tmp_path: Path, header: str, rows: list[list[str]], end: str
+) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(
+        "\n".join([header, *(",".join(row) for row in rows)]).encode("utf-8", "surrogatepass") + end.encode()
+    )
+    try:
+        table = images.read(path)
+    except ImagesError as error:
+        assert str(error).startswith(str(path))
+        assert len(str(error).splitlines()) == 1
+    else:
+        pixels = table.drop(columns="label").to_numpy(float)
+        assert ((pixels >= 0) & (pixels <= 255)).all()
+        assert table["label"].str.len().gt(0).all()
+        assert images.split(table, "x")[1].dtype == bool
+
+
+name = st.sampled_from(
+    ["hiddenNodes", "stepSize", "ITERS", "seed", "dtype", "study", "data", "data.seed", "hydra.x", "x"]
+)
+value = st.one_of(
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(
+        ["", "null", "true", "[1,2]", "{a:1}", "'a b'", "../x", "/x", "${seed}", "${oc.env:HOME}", "csv", "1,2"]
+    ),
+    st.text(max_size=6),
+)
+override = st.builds(
+    "{}{}{}{}".format, st.sampled_from(["", "+", "++", "~"]), name, st.sampled_from(["=", "", ":"]), value
+)
+
+
+@tried
+@given(overrides=st.lists(override, min_size=1, max_size=2))
+def test_any_override_gives_settings_within_their_bounds_or_one_line(overrides: list[str]) -> None:
+    try:
+        with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+            composed = compose("config", overrides)
+        config = cli.checked(composed, "generated")
+    except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
+        ours = (ConfigError, HydraException, OmegaConfBaseException)
+        assert isinstance(error, ours) or str(error).startswith("Config group override")
+        assert one_line(error)
+        assert len(one_line(error).splitlines()) == 1
+    else:
+        assert isinstance(config, Config)
+        assert config.hiddenNodes >= 1
+        assert 0 < config.stepSize < math.inf
+        assert config.study.isascii()
+        assert "/" not in config.study
