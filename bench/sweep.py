@@ -1,0 +1,77 @@
+"""What a sweep costs beside its training, and what it takes to see that all is done: python bench/sweep.py.
+
+The floor is half the sum of the bare training times of its runs: two cores, and nothing but NNet.fit on one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+import machine
+
+HIDDEN, STEPS, SEEDS, ITERS = (1, 2, 3, 4, 8), (0.1, 0.3, 1), range(4), 10_000
+GRID = (
+    f"hiddenNodes={','.join(map(str, HIDDEN))}",
+    f"stepSize={','.join(map(str, STEPS))}",
+    f"seed=range({len(SEEDS)})",
+    f"ITERS={ITERS}",
+)
+BARE = """
+import json, sys, time
+from pathlib import Path
+from dognet import images
+from dognet.nnet import NNet
+X, y = images.split(images.read(Path(sys.argv[1])), "checkerboard")
+seconds = []
+for hiddenNodes, stepSize, seed in json.loads(sys.argv[2]):
+    start = time.perf_counter()
+    NNet().fit(X, y, hiddenNodes, stepSize, int(sys.argv[3]), seed)
+    seconds.append(time.perf_counter() - start)
+print(json.dumps(sum(seconds)))
+"""
+
+
+def sweep(folder: Path, *words: str) -> tuple[float, float]:
+    """Return the seconds that a sweep takes from start to end, and its processor seconds."""
+    dognet = Path(sys.executable).parent / "dognet"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    before, start = os.times(), time.perf_counter()
+    subprocess.run([dognet, "--multirun", *words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    seconds, after = time.perf_counter() - start, os.times()
+    return seconds, after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def main() -> None:
+    """Measure both, and print them beside their bounds."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "dvc.yaml").touch()
+        sweep(folder, "study=first", "ITERS=1")  # makes the images and MLflow's store
+        points = str([list(point) for point in product(HIDDEN, STEPS, SEEDS)])
+        bare = machine.alone(["-c", BARE, str(folder / "data" / "generated" / "train.csv"), points, str(ITERS)], {})
+        print(machine.described("numpy", "hydra-core", "joblib", "mlflow"), end="\n\n")
+        print("| 60 runs of 10000 iterations | seconds | processor seconds | times half the bare trainings | allowed |")
+        print("|:--|--:|--:|--:|--:|")
+        print(f"| the trainings alone, one after another | {bare:.1f} | {bare:.1f} | 2 | |")
+        for name, words in {
+            "recorded in MLflow": (),
+            "not recorded": ("tracking_uri=none",),
+            "not recorded, one process": ("tracking_uri=none", "hydra/launcher=basic"),
+        }.items():
+            study = name.replace(" ", "_").replace(",", "")
+            seconds, processor = sweep(folder, f"study={study}", *GRID, *words)
+            allowed = "" if words else "1.35"
+            print(f"| {name} | {seconds:.1f} | {processor:.1f} | {seconds / bare * 2:.2f} | {allowed} |")
+        sweep(folder, "study=many", "seed=range(200)", "ITERS=10")
+        again = [sweep(folder, "study=many", "seed=range(200)", "ITERS=10")[0] for _ in range(3)]
+        print(f"\n200 finished runs are recognised in {min(again):.1f} s, recorded ones; 10 s are allowed.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import run_in
+
+STUDY = """# Which way?
+#
+# To be expected: another.
+ITERS: 300
+hydra:
+  sweeper:
+    params:
+      stepSize: 0.3,3
+      seed: range(3)
+"""
+
+
+@pytest.fixture(scope="session")
+def answered(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the study ``way`` has run."""
+    folder = Path(shutil.copytree(clone, tmp_path_factory.mktemp("answered") / "project"))
+    (folder / "experiments" / "way").mkdir()
+    (folder / "experiments" / "way" / "study.yaml").write_text(STUDY)
+    run_in(folder)("dognet", "--multirun", "experiment=way", "hydra/launcher=basic", "tracking_uri=none")
+    return folder
+
+
+@pytest.fixture
+def project(answered: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(answered, tmp_path / "project"))
+
+
+def report(project: Path, study: str = "way") -> str:
+    run_in(project)("dognet-report", study)
+    return (project / "experiments" / study / "report.md").read_text()
+
+
+def run_folders(project: Path) -> list[Path]:
+    return sorted(path.parent for path in (project / "experiments" / "way" / "runs").glob("*/run.json"))
+
+
+def rewrite(folder: Path, **metrics: float) -> None:
+    """Give a run other figures, with checksums that hold."""
+    from hashlib import sha256
+
+    path, summary = folder / "metrics.json", folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | metrics))
+    info = json.loads(summary.read_text())
+    info["sha256"]["metrics.json"] = sha256(path.read_bytes()).hexdigest()
+    summary.write_text(json.dumps(info))
+
+
+def row(text: str, *cells: str) -> list[str]:
+    """The cells of the table's row that begins with these."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return next(found for found in rows if tuple(found[: len(cells)]) == cells)
+
+
+def test_a_sweep_ends_in_the_report_that_the_command_writes_again_byte_for_byte(project):
+    folder = project / "experiments"
+    names = ("README.md", "way/report.md", "way/loss.svg", "way/accuracy.svg", "way/weights.svg")
+    before = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        (folder / name).unlink()
+    report(project)
+    assert {name: (folder / name).read_bytes() for name in names} == before
+
+
+def test_the_report_has_question_answer_table_pictures_and_what_was_expected(project):
+    text = report(project)
+    paragraphs = text.split("\n\n")
+    assert paragraphs[0] == "# Which way?"
+    assert re.fullmatch(r"\*\*.*solve.*\.\*\*", paragraphs[1])
+    assert len(row(text, "0.3")) == len(row(text, "stepSize")) == 7
+    assert {"![loss](loss.svg)", "![accuracy](accuracy.svg)", "![weights](weights.svg)"} < set(paragraphs)
+    assert "    dognet --multirun experiment=way" in paragraphs
+    assert paragraphs[-1].strip() == "To be expected: another."
+    assert "Incomplete" not in text
+
+
+def test_the_table_is_computed_over_the_seeds(project):
+    for folder, accuracy in zip(run_folders(project), (0.99, 0.95, 1.0, 0.2, 0.3, 0.4), strict=True):
+        rewrite(folder, test_accuracy=accuracy, train_loss=1 - accuracy / 2)
+    text = report(project)
+    assert row(text, "0.3")[1:6] == ["2 of 3", "0.9800", "0.0265", "0.9500", "0.51"]
+    assert row(text, "3")[1:6] == ["0 of 3", "0.3000", "0.1000", "0.2000", "0.85"]
+    assert "**At no stepSize does every seed solve it; some do at 0.3 (2 of 3); none at 3.**" in text
+
+
+def test_the_best_run_is_chosen_by_train_loss_never_by_test_accuracy(project):
+    folders = run_folders(project)
+    for folder in folders:
+        rewrite(folder, test_accuracy=1.0, train_loss=0.5)
+    rewrite(folders[3], test_accuracy=0.1, train_loss=0.4)
+    text = report(project)
+    assert f"Chosen by the least train loss, never by test accuracy: `{folders[3].name}`" in text
+    weights = (project / "experiments" / "way" / "weights.svg").read_bytes()
+    assert weights == (folders[3] / "weights.svg").read_bytes()
+
+
+def test_an_incomplete_grid_is_named_with_what_is_missing(project):
+    missing, failing = run_folders(project)[0], run_folders(project)[1]
+    shutil.rmtree(missing)
+    shutil.rmtree(failing)
+    (failing / "weights.npz").mkdir(parents=True)  # its place is taken
+    words = ("experiment=way", "stepSize=0.3", "seed=1", "hydra/launcher=basic", "tracking_uri=none")
+    assert run_in(project)("dognet", "--multirun", *words, check=False).returncode == 1
+    text = report(project)
+    assert "**Incomplete: 4 of 6 runs are finished**" in text
+    assert "- `stepSize=0.3 seed=0`: not run" in text
+    assert "- `stepSize=0.3 seed=1`: IsADirectoryError: " in text
+    assert row(text, "0.3")[1] == "0 of 1"
+    assert "(incomplete)" in (project / "experiments" / "README.md").read_text()
+
+
+def test_runs_of_other_images_or_code_are_not_in_the_report(project):
+    code = project / "src" / "dognet" / "descent.py"
+    code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
+    answer = run_in(project)("dognet-report", "way", check=False)
+    assert answer.returncode == 1
+    told = "dognet-report: study way has no finished run: dognet --multirun experiment=way\n"
+    assert answer.stderr == told
+
+
+def test_runs_beside_the_grid_leave_the_report_as_it_is(project):
+    before = report(project)
+    words = ("experiment=way", "stepSize=1", "seed=1", "hydra/launcher=basic", "tracking_uri=none")
+    run_in(project)("dognet", "--multirun", *words)
+    assert report(project) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "pictures"),
+    [
+        ("seed=1,2", {"loss", "accuracy", "weights"}),
+        ("hiddenNodes=1,2 stepSize=0.1,0.3,1", {"loss", "accuracy", "weights"}),
+        ("hiddenNodes=1,2 stepSize=0.1,1 seed=1,2 dtype=float32,float64", {"loss", "weights"}),
+        ("dtype=float32,float64", {"loss", "weights"}),
+        ("ITERS=0,10,20", {"loss", "accuracy", "weights"}),
+        ("seed=1", {"loss", "accuracy", "weights"}),
+    ],
+)
+def test_a_sweep_without_a_study_file_is_reported_too(project, words, pictures):
+    more = ("study=own", "hydra/launcher=basic", "tracking_uri=none")
+    run_in(project)("dognet", "--multirun", *more, "ITERS=30", *words.split())
+    folder = project / "experiments" / "own"
+    assert {path.stem for path in folder.glob("*.svg")} == pictures
+    assert (folder / "report.md").read_text().startswith("# What the runs in own show\n")
+
+
+def test_the_list_of_studies_has_the_answer_of_each(project):
+    listing = (project / "experiments" / "README.md").read_text()
+    reports = sorted((project / "experiments").glob("*/report.md"))
+    assert len(reports) >= 6
+    for path in reports:
+        question, answer = path.read_text().split("\n\n")[:2]
+        assert (
+            f"| [{path.parent.name}]({path.parent.name}/report.md) | {question[2:]} | {answer.strip('*')} |" in listing
+        )
