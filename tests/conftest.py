@@ -16,7 +16,9 @@ import pytest
 
 from dognet import config, pipeline
 from dognet.config import Config
-from dognet.tracking import Store
+from dognet.tracking import QUIET, Store
+
+os.environ.update(QUIET)  # before any test imports MLflow
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

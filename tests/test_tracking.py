@@ -262,10 +262,14 @@ def test_eight_processes_at_once_make_one_store(twelve: Path, tmp_path: Path) ->
     assert len({run.data.tags["digest"] for run in found(opened.client)}) == len(found(opened.client)) == 8
 
 
-def test_a_store_whose_making_was_killed_is_made_anew(grid: Path) -> None:
+@pytest.mark.parametrize("left", ["nothing", "half of it", "an empty file"])
+def test_a_store_that_is_not_there_is_made_anew(grid: Path, left: str) -> None:
     (grid / "mlflow.db").unlink()
-    (grid / "mlflow.db.part").write_bytes(b"half of it")
     (grid / "mlflow.db-wal").write_bytes(b"of the store that was here before")
+    if left == "half of it":
+        (grid / "mlflow.db.part").write_bytes(b"half of it")
+    if left == "an empty file":
+        (grid / "mlflow.db").touch()
     store(grid).record(folders(grid)[0])
     assert rows(grid)["runs"] == 1
     assert not (grid / "mlflow.db.part").exists()
@@ -306,7 +310,7 @@ def test_kills_at_random_moments_leave_every_run_whole_and_once(tmp_path: Path, 
     while killed < KILLS:
         begin = time.time()
         with subprocess.Popen(words, cwd=root, start_new_session=True, stdout=subprocess.PIPE) as process:
-            wait_until(lambda: process.poll() is not None or touched(root / "mlflow.db-wal") > begin)
+            wait_until(lambda since=begin: process.poll() is not None or touched(root / "mlflow.db-wal") > since)
             time.sleep(dice.uniform(0, 0.08 * FOLDERS / KILLS))
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

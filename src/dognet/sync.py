@@ -45,7 +45,7 @@ class Recorder:
             if training or lacking:
                 self.open()
             hidden = None if len(lacking) > 3 and not training else True  # None: unless on a terminal
-            for path, info in tqdm(lacking, "recording in MLflow", unit="run", disable=hidden):
+            for path, info in tqdm(lacking, "recording in MLflow", unit="run", leave=False, disable=hidden):
                 try:
                     self.open().record(path)
                 except RunError as error:

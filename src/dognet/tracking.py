@@ -28,8 +28,9 @@ from dognet.runs import Run, RunError
 POINTS = 320  # MLflow's page draws no more of a curve
 QUIET = {  # for MLflow, before it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with the password of the store's URI in it
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is down is given up after 5 s; by default after 245 s
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds, for one that takes requests and never answers; by default 120
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",

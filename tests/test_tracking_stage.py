@@ -1,0 +1,84 @@
+"""``dvc repro`` ends in MLflow, and what DVC restores points at the run that computed it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from conftest import Run
+
+SMALL = ["-S", "conf/config.yaml:ITERS=200", "-S", "conf/data/generated.yaml:train_rows=200"]
+
+
+def tags(project: Path) -> dict[str, dict[str, str]]:
+    """The tags of each run of the experiment ``pipeline``."""
+    found: dict[str, dict[str, str]] = {}
+    with closing(sqlite3.connect(project / "mlflow.db")) as database:
+        query = "SELECT run_uuid, key, value FROM tags JOIN runs USING (run_uuid) WHERE status = 'FINISHED'"
+        for run_id, key, value in database.execute(query):
+            found.setdefault(run_id, {})[key] = value
+    return found
+
+
+def digest(project: Path) -> str:
+    """The digest of the pipeline's result."""
+    return str(json.loads((project / "experiments" / "pipeline" / "metrics.json").read_text())["digest"])
+
+
+def use(project: Path, hiddenNodes: int) -> None:
+    """Set the hidden nodes, and little work, in conf/."""
+    path = project / "conf" / "config.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    values = {"hiddenNodes": f"hiddenNodes: {hiddenNodes}\n", "ITERS": "ITERS: 200\n"}
+    path.write_text("".join(values.get(line.partition(":")[0], line) for line in lines))
+
+
+def test_the_pipeline_and_its_run_in_mlflow_are_found_from_both_sides(
+    project: Path, run: Run, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, project / "mlflow.db")
+    use(project, 2)
+    run("dvc", "repro")
+    ((first, told),) = tags(project).items()
+    assert told["digest"] == digest(project)
+    assert told["git_commit"] == run("git", "rev-parse", "HEAD").stdout.strip()
+    assert told["mlflow.source.name"] == "dvc repro"
+    use(project, 3)
+    run("dvc", "repro")
+    assert len(tags(project)) == 2
+
+    use(project, 2)  # DVC restores the stages, and track finds the run that computed them
+    answer = run("dvc", "repro")
+    assert "Stage 'train' is cached" in answer.stdout
+    assert f"MLflow has it as run {first}" in answer.stdout
+    assert len(tags(project)) == 2
+    assert (project / "experiments" / "pipeline" / "tracked").read_text().strip() == digest(project)
+
+    (project / "mlflow.db").unlink()  # the store has lost it: it is recorded again, and nothing is trained
+    shutil.copy(empty_store, project / "mlflow.db")
+    answer = run("dvc", "repro", "--force", "--single-item", "track")
+    assert "dognet.train" not in answer.stdout
+    ((again, told),) = tags(project).items()
+    assert (again != first, told["digest"]) == (True, digest(project))
+    assert {"train_sha256", "test_sha256", "trajectory"} <= set(told)
+
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message=small")
+    run("dvc", "exp", "run", "--temp", "--name", "wide", "-S", "conf/config.yaml:hiddenNodes=5", cwd=project)
+    (of_experiment,) = (told for told in tags(project).values() if told.get("dvc_experiment") == "wide")
+    assert of_experiment["dvc_revision"] == run("git", "rev-parse", "HEAD").stdout.strip()
+    assert len(tags(project)) == 2
+
+
+def test_the_stage_fails_with_a_line_where_the_store_does(project: Path, run: Run) -> None:
+    use(project, 2)
+    answer = run("dvc", "repro", check=False, MLFLOW_TRACKING_URI="http://me:opensesame@127.0.0.1:9")
+    assert answer.returncode
+    line = "track: 1 run is not recorded in MLflow (http://127.0.0.1:9: no answer): dognet-sync records it\n"
+    assert line in answer.stderr
+    assert not (project / "experiments" / "pipeline" / "tracked").exists()
+    use_nothing = run("dvc", "repro", MLFLOW_TRACKING_URI="none")
+    assert "tracking_uri is none: nothing is recorded" in use_nothing.stdout

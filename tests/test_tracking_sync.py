@@ -1,0 +1,251 @@
+"""Recording beside the training and by ``dognet-sync``, with a store that works, and with one that doesn't."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import Run, environment, run_in, small, wait_until
+
+from dognet import pipeline, runs, tracking
+
+TRAINING = """
+import sys, time
+from pathlib import Path
+from conftest import small
+from dognet import pipeline, sync
+root = Path.cwd()
+with sync.following("grid", sys.argv[1] or None, root):
+    pipeline.run(small(study="grid", seed=9), root)
+    print("trained", flush=True)
+    time.sleep(float(sys.argv[2]))
+assert "mlflow" not in sys.modules, "training pays for MLflow"
+"""
+
+
+def statuses(root: Path) -> list[str]:
+    """The statuses of all runs in the project's store."""
+    if not (root / "mlflow.db").exists():
+        return []
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        return [status for (status,) in database.execute("SELECT status FROM runs")]
+
+
+def train(root: Path, uri: str = "", seconds: float = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    """Train one run in a process of its own that records meanwhile."""
+    words = [sys.executable, "-c", TRAINING, uri, str(seconds)]
+    where = environment(root) | {"PYTHONPATH": str(Path(__file__).parent)} | more
+    return subprocess.run(words, cwd=root, env=where, capture_output=True, text=True, timeout=200)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there, and no mere entry that its parent has not read."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture
+def run(grid: Path) -> Run:
+    """Runs a command in the project with the twelve runs."""
+    return run_in(grid)
+
+
+def test_runs_are_recorded_meanwhile_and_what_was_left_before_too(grid: Path) -> None:
+    answer = train(grid)
+    assert (answer.stdout, answer.stderr, answer.returncode) == ("trained\n", "", 0)
+    assert statuses(grid) == ["FINISHED"] * 13
+
+
+def test_a_run_is_recorded_before_the_sweep_ends(grid: Path) -> None:
+    words = [sys.executable, "-c", TRAINING, "", "60"]
+    where = environment(grid) | {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(words, cwd=grid, env=where, stdout=subprocess.PIPE) as process:
+        try:
+            wait_until(lambda: statuses(grid) == ["FINISHED"] * 13)
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_training_that_is_ended_leaves_no_process_behind(grid: Path, number: signal.Signals) -> None:
+    words = [sys.executable, "-c", TRAINING, "", "60"]
+    where = environment(grid) | {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(words, cwd=grid, env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"trained\n"
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(number)
+        process.wait(10)
+        wait_until(
+            lambda: not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes()
+        )
+
+
+def test_a_complete_study_is_found_complete_without_mlflow(grid: Path, run: Run) -> None:
+    run("dognet-sync")
+    program = f"""
+import sys
+from pathlib import Path
+from dognet.sync import Recorder
+root = Path({str(grid)!r})
+assert Recorder(f"sqlite:///{{root}}/mlflow.db", root).catch_up(root / "experiments") == 0
+assert "mlflow" not in sys.modules
+"""
+    run(sys.executable, "-c", program)
+
+
+def test_dognet_sync_tells_what_it_did_in_one_line(run: Run) -> None:
+    first, again = run("dognet-sync"), run("dognet-sync")
+    assert (first.stdout, first.stderr) == ("12 recorded, 0 were there\n", "")
+    assert (again.stdout, again.stderr) == ("0 recorded, 12 were there\n", "")
+
+
+def test_dognet_sync_takes_the_folders_that_are_named(grid: Path, run: Run) -> None:
+    one, other = sorted((grid / "experiments" / "grid" / "runs").iterdir())[:2]
+    assert run("dognet-sync", str(one), str(other)).stdout == "2 recorded, 0 were there\n"
+
+
+def test_dognet_sync_names_a_damaged_run_and_goes_on(grid: Path, run: Run) -> None:
+    first = sorted((grid / "experiments" / "grid" / "runs").iterdir())[0]
+    (first / "weights.npz").write_bytes(b"")
+    answer = run("dognet-sync")
+    assert answer.stdout == "11 recorded, 0 were there\n"
+    assert answer.stderr.count("\n") == 1
+    assert f"{first.name}/weights.npz: not as it was written" in answer.stderr
+
+
+def test_dognet_sync_rebuilds_a_store_that_was_deleted(grid: Path, run: Run) -> None:
+    run("dognet-sync")
+    (grid / "mlflow.db").unlink()
+    assert run("dognet-sync").stdout == "12 recorded, 0 were there\n"
+    assert statuses(grid) == ["FINISHED"] * 12
+
+
+def test_a_truncated_store_is_named_with_the_way_out(grid: Path, run: Run) -> None:
+    run("dognet-sync")
+    os.truncate(grid / "mlflow.db", 200_000)
+    shutil.rmtree(grid / "experiments" / "grid" / "runs", ignore_errors=True)
+    pipeline.run(small(study="grid", seed=5), grid)
+    answer = run("dognet-sync", check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert "the file is damaged; delete it, and dognet-sync makes it anew" in answer.stderr
+
+
+def test_the_progress_of_many_is_shown_on_a_terminal(grid: Path, run: Run) -> None:
+    words = "stty rows 24 columns 80; dognet-sync"
+    answer = run("script", "--quiet", "--return", "--command", words, "/dev/null")
+    assert "recording in MLflow:" in answer.stdout
+    assert "0/12" in answer.stdout
+
+
+# --- a store that fails
+
+
+def free_port() -> int:
+    """A port at which nothing listens."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[str]:
+    """A server that takes every connection and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(100)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def failing_server() -> Iterator[str]:
+    """A server that answers everything with an error of its own."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_error(500)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@contextlib.contextmanager
+def absent_server() -> Iterator[str]:
+    """An address at which nothing listens; with a password, which is told to nobody."""
+    yield f"http://me:opensesame@127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize("server", [absent_server, silent_server, failing_server])
+def test_a_store_that_fails_is_told_once_and_hurts_no_training(
+    grid: Path, run: Run, server: contextlib.AbstractContextManager[str]
+) -> None:
+    with server() as uri:
+        begin = time.monotonic()
+        answer = train(grid, uri, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+        seconds = time.monotonic() - begin
+        (told,) = answer.stderr.splitlines()
+        assert told.startswith("dognet: 1 run is not recorded in MLflow (http://127.0.0.1:")
+        assert told.endswith("): dognet-sync records it")
+        assert (answer.stdout, answer.returncode) == ("trained\n", 0)
+        assert "opensesame" not in answer.stderr
+        assert seconds < 45
+        config = small(study="grid", seed=9)
+        assert runs.read(pipeline.runs_folder(grid, "grid") / runs.folder_name(config)).finished
+        answer = run("dognet-sync", "--tracking-uri", uri, check=False, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+        assert answer.returncode == 1
+        assert answer.stderr.startswith("dognet-sync: 13 runs are not recorded in MLflow (http://127.0.0.1:")
+        assert answer.stderr.count("\n") == 1
+    assert statuses(grid) == []
+
+
+def test_a_full_disk_is_told_and_later_the_rest_is_recorded(grid: Path, run: Run) -> None:
+    disk = grid / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1900k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        shutil.copy(grid / "mlflow.db", disk)
+        uri = f"sqlite:///{disk}/mlflow.db"
+        answer = run("dognet-sync", "--tracking-uri", uri, check=False)
+        assert answer.returncode == 1
+        assert answer.stderr.count("\n") == 1
+        assert " not recorded in MLflow (" in answer.stderr
+        before = len(tracking.recorded(uri, "grid") or ())
+        assert before < 12
+        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        assert run("dognet-sync", "--tracking-uri", uri).stdout == f"{12 - before} recorded, {before} were there\n"
+        assert statuses(disk) == ["FINISHED"] * 12
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_nothing_is_recorded_where_the_setting_is_none(grid: Path, run: Run) -> None:
+    answer = train(grid, "none")
+    assert (answer.stdout, answer.stderr) == ("trained\n", "")
+    assert statuses(grid) == []
+    answer = run("dognet-sync", "--tracking-uri", "none", check=False)
+    assert "tracking_uri is none" in answer.stderr
