@@ -51,12 +51,15 @@ class StudySweeper(Sweeper):
         if settings.plan:
             return
         following = sync.following(settings.study, settings.tracking_uri, root)
-        with sweep.alone(runs_folder(root, settings.study)), following, sweep.shown(todo, points):
-            failures = self.launch(loader, todo)
-        try:
-            print(os.path.relpath(report.write_report(settings.study, root, self.context.config_loader)))
-        except SweepError as error:  # the runs of this sweep were none of the study's own grid, or all have failed
-            print(f"no report: {error}")
+        with sweep.alone(runs_folder(root, settings.study)), following:
+            with sweep.shown(todo, points):
+                failures = self.launch(loader, todo)
+            try:  # while the last runs are recorded
+                print(
+                    os.path.relpath(report.write_report(settings.study, root, self.context.config_loader)), flush=True
+                )
+            except SweepError as error:  # these runs were beside the study's own grid, or all have failed
+                print(f"no report: {error}")
         if failures:
             raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
