@@ -107,7 +107,7 @@ def test_a_word_where_a_number_belongs_is_told(conf: Path, monkeypatch: pytest.M
     monkeypatch.chdir(conf.parent)
     path = conf / "config.yaml"
     path.write_text(path.read_text().replace("stepSize: 0.3", "stepSize: high"))
-    with pytest.raises(ConfigError, match="^conf/config.yaml: stepSize must be a positive finite number, got 'high'$"):
+    with pytest.raises(ConfigError, match=r"^conf/config.yaml: stepSize must be a positive finite number, got 'high'$"):
         config.load(Path())
 
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dognet import cli, images
 from dognet.config import Config, ConfigError
-from dognet.errors import one_line
+from dognet.errors import one_line, raised_in_hydra
 from dognet.images import ImagesError
 from dognet.nnet import InputError, NNet
 
@@ -127,7 +127,7 @@ cell = st.one_of(
     rows=st.lists(st.lists(cell, min_size=2, max_size=4), max_size=4),
     end=st.sampled_from(["\n", "\r\n", ""]),
 )
-@example(header="label,a,b", rows=[["x", "1", "2"]], end="\n")
+@example(header="label,a,b", rows=[["0", "0", '"']], end="\n")
 def test_any_csv_is_read_as_it_stands_or_refused_in_one_line(
     tmp_path: Path, header: str, rows: list[list[str]], end: str
 ) -> None:
@@ -164,15 +164,15 @@ override = st.builds(
 
 
 @tried
+@example(overrides=["hiddenNodes=0", "data=[1,2]"])
 @given(overrides=st.lists(override, min_size=1, max_size=2))
 def test_any_override_gives_settings_within_their_bounds_or_one_line(overrides: list[str]) -> None:
     try:
         with initialize_config_dir(str(cli.CONF), version_base="1.3"):
             composed = compose("config", overrides)
         config = cli.checked(composed, "generated")
-    except (ConfigError, HydraException, OmegaConfBaseException, ValueError) as error:
-        ours = (ConfigError, HydraException, OmegaConfBaseException)
-        assert isinstance(error, ours) or str(error).startswith("Config group override")
+    except (ConfigError, HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
+        assert isinstance(error, ConfigError | HydraException | OmegaConfBaseException) or raised_in_hydra(error)
         assert one_line(error)
         assert len(one_line(error).splitlines()) == 1
     else:

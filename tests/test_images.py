@@ -109,6 +109,7 @@ def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> N
         (f"{HEADER}\nx,1e400,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '1e400'"),
         (f"{HEADER}\nx,true,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got 'true'"),
         (f"{HEADER}\nx,2020-01-01,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '2020-01-01'"),
+        (f"{HEADER}\n\n\nx,1,2\n\nx,1,dog\n", ", row 6, column pixel1: must be a number from 0 to 255, got 'dog'"),
         (b"label,a\n\xff,1\n", ": not UTF-8 text"),
         (b"\x00\x01\x02", ": "),
     ],

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dognet import studies
 from dognet.config import Config, ConfigError, project_root
-from dognet.errors import SweepError, one_line
+from dognet.errors import SweepError, one_line, raised_in_hydra
 
 HERE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (HERE / "conf", HERE.parents[1] / "conf") if folder.is_dir())  # wheel, repository
@@ -84,10 +84,10 @@ def main() -> None:
         sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
-    except ValueError as error:
-        if not str(error).startswith("Config group override"):  # as Hydra says of data=3
+    except (TypeError, ValueError) as error:
+        if not raised_in_hydra(error):
             raise
-        sys.exit(f"dognet: {one_line(error)}")
+        sys.exit(f"dognet: Hydra can't work with these overrides ({error}): write name=value, as in hiddenNodes=8")
     except KeyboardInterrupt:
         print("dognet: interrupted", file=sys.stderr)
         sys.exit(130)

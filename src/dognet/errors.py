@@ -64,3 +64,11 @@ def value_in(error: BaseException) -> str:
     """Return the value that an OmegaConf error speaks of."""
     found = re.search(r"Value '(.*?)' of type|override '?\S+?=(\S*)", str(error))
     return repr(found[1] or found[2]) if found else "null"
+
+
+def raised_in_hydra(error: BaseException) -> bool:
+    """Return whether Hydra stumbled, which for some overrides it does in code of its own: data=3, data=[1,2]."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith(("hydra.", "omegaconf."))

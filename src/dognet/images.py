@@ -6,6 +6,7 @@ One image a row: its label, then its pixels row by row, 0 (black) to 255 (white)
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
     labels, pixels = table[label], table.drop(columns=label)
     if (labels == "").any() or labels.isna().any():
         row = int(np.argmax((labels == "") | labels.isna()))
-        raise ImagesError(f"{path}, row {row + 2}, column {label}: empty cell")
+        raise ImagesError(f"{path}, row {look_up(path, row, label)[0]}, column {label}: empty cell")
     for name, column in pixels.items():
         check_pixels(path, str(name), column, white)
     if white != 255:
@@ -111,17 +112,18 @@ def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None
             bad[:] = True
     if bad.any():
         row = int(np.argmax(bad))
-        cell = read_cell(path, row, name)
+        line, cell = look_up(path, row, name)
         fault = "empty cell" if cell == "" else f"must be a number from 0 to {white:g}, got {cell!r}"
-        raise ImagesError(f"{path}, row {row + 2}, column {name}: {fault}")
+        raise ImagesError(f"{path}, row {line}, column {name}: {fault}")
 
 
-def read_cell(path: Path, row: int, name: str) -> str:
-    """Return one cell as its file has it."""
-    import pandas as pd
-
-    cells = pd.read_csv(path, dtype=str, keep_default_na=False, skiprows=range(1, row + 1), nrows=1, usecols=[name])
-    return str(cells[name].iloc[0])
+def look_up(path: Path, row: int, name: str) -> tuple[int, str]:
+    """Return the line in the file of the row-th image, counted from 0, and its cell in the column."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        column = next(lines).index(name)
+        cells = next(itertools.islice(filter(None, lines), row, None), [])
+        return lines.line_num, cells[column] if column < len(cells) else ""
 
 
 def broken(path: Path) -> str:
