@@ -78,7 +78,8 @@ def multiply(file: Path) -> None:
             values = ", ".join(changed.get(name, f'"{name}"') for name in columns)
             names = ", ".join(f'"{name}"' for name in columns)
             database.execute(
-                f"WITH RECURSIVE copies(copy) AS (SELECT 1 UNION ALL SELECT copy + 1 FROM copies WHERE copy < {COPIES}) "
+                "WITH RECURSIVE copies(copy) AS "
+                f"(SELECT 1 UNION ALL SELECT copy + 1 FROM copies WHERE copy < {COPIES}) "
                 f"INSERT INTO {table} ({names}) SELECT {values} FROM {table}, copies"
             )
 

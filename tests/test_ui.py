@@ -82,7 +82,8 @@ def page(address: str) -> Iterator[Any]:
 
 CHARTS = """() => [...document.querySelectorAll('.js-plotly-plot')].map(({layout, data}) => ({
     axes: [layout.xaxis?.title?.text, layout.yaxis?.title?.text], scales: [layout.xaxis?.type, layout.yaxis?.type],
-    kind: data[0]?.type, bands: data.filter(one => one.fill && one.fill != 'none').length, curves: [...new Set(data.filter(one => one.x?.length > 1).map(one => one.name))]}))"""
+    kind: data[0]?.type, bands: data.filter(one => one.fill && one.fill != 'none').length,
+    curves: [...new Set(data.filter(one => one.x?.length > 1).map(one => one.name))]}))"""
 
 
 def charts(page: Any, count: int, curves: int) -> list[dict[str, Any]]:
