@@ -142,8 +142,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         elif not override.is_discrete_sweep():
             raise SweepError(f"{override.input_line}: an interval has no end of values, range(…) has")
         else:
-            values = [rounded(value) for value in override.sweep_string_iterator()]
-            swept[name] = list(dict.fromkeys(values))
+            swept[name] = [rounded(value) for value in override.sweep_string_iterator()]
     return fixed, swept
 
 

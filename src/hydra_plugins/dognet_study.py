@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -52,12 +54,11 @@ class StudySweeper(Sweeper):
             return
         following = sync.following(settings.study, settings.tracking_uri, root)
         with sweep.alone(runs_folder(root, settings.study)), following:
-            with sweep.shown(todo, points):
+            with sweep.shown(todo, points), deaf_workers():
                 failures = self.launch(loader, todo)
             try:  # while the last runs are recorded
-                print(
-                    os.path.relpath(report.write_report(settings.study, root, self.context.config_loader)), flush=True
-                )
+                path = report.write_report(settings.study, root, self.context.config_loader)
+                print(os.path.relpath(path), flush=True)
             except SweepError as error:  # these runs were beside the study's own grid, or all have failed
                 print(f"no report: {error}")
         if failures:
@@ -89,8 +90,27 @@ class StudySweeper(Sweeper):
 
     def processes(self) -> int:
         """Return how many runs the launcher does at a time."""
-        n_jobs = int(self.settings.hydra.launcher.get("n_jobs", 1))
-        return n_jobs if n_jobs > 0 else len(os.sched_getaffinity(0)) + 1 + n_jobs
+        if "n_jobs" not in self.settings.hydra.launcher:
+            return 1
+        from joblib import effective_n_jobs  # type: ignore[import-untyped]
+
+        return int(effective_n_jobs(self.settings.hydra.launcher.n_jobs))
+
+
+@contextmanager
+def deaf_workers() -> Iterator[None]:
+    """Keep Ctrl-C, which goes to every process of a terminal, from the workers started meanwhile: we end them.
+
+    They inherit what this thread has blocked; another thread of ours hears it, and Python has this one act on it.
+    """
+    from joblib.externals.loky.backend import resource_tracker  # type: ignore[import-untyped]
+
+    resource_tracker.ensure_running()  # the start of that process would unblock it again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def work(settings: DictConfig) -> str | None:
