@@ -264,8 +264,12 @@ def test_eight_processes_at_once_make_one_store(twelve: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("left", ["nothing", "half of it", "an empty file"])
 def test_a_store_that_is_not_there_is_made_anew(grid: Path, left: str) -> None:
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database:
+        database.execute("UPDATE experiments SET name = 'of the store that was here before'")
+        database.commit()
+        wal = (grid / "mlflow.db-wal").read_bytes()
     (grid / "mlflow.db").unlink()
-    (grid / "mlflow.db-wal").write_bytes(b"of the store that was here before")
+    (grid / "mlflow.db-wal").write_bytes(wal)  # as a kill leaves it
     if left == "half of it":
         (grid / "mlflow.db.part").write_bytes(b"half of it")
     if left == "an empty file":
@@ -273,6 +277,8 @@ def test_a_store_that_is_not_there_is_made_anew(grid: Path, left: str) -> None:
     store(grid).record(folders(grid)[0])
     assert rows(grid)["runs"] == 1
     assert not (grid / "mlflow.db.part").exists()
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database:
+        assert {name for (name,) in database.execute("SELECT name FROM experiments")} == {"Default", "grid"}
 
 
 def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
