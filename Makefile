@@ -30,7 +30,7 @@ bench: .venv/tests
 	touch $@
 
 .venv/tests: .venv/installed
-	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cluster]'
 	touch $@
 
 clean:

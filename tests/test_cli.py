@@ -92,6 +92,8 @@ def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("study=../x", "study must be a plain name: letters, digits, _ - and . inside, got '../x'"),
         ("study=/x", "study must be a plain name: letters, digits, _ - and . inside, got '/x'"),
         ("data=foo", "data=foo: no such option, there are csv, generated, lecture"),
+        ("force=maybe", "force must be true or false, got 'maybe'"),
+        ("data.positive=null", "data.positive must be text, got 'null'"),
         ("data=3", "Hydra can't work with these overrides (Config group override must be"),
         ("data=[1,2]", "Hydra can't work with these overrides ("),
         ("data.white=3", "data.white is no setting of generated data, got 3.0"),
@@ -190,6 +192,7 @@ def test_an_installed_wheel_works_outside_the_repository(tmp_path: Path) -> None
         str(tmp_path / "site")
         in subprocess.run(
             [sys.executable, "-c", "import dognet.cli; print(dognet.cli.CONF)"],
+            cwd=tmp_path / "anywhere",
             env=values,
             capture_output=True,
             text=True,

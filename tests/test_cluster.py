@@ -5,10 +5,13 @@ Not by its installation, which these tests need, nor by its `ray stop`, which wo
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 import urllib.request
@@ -21,6 +24,24 @@ from conftest import REPOSITORY, environment
 from dognet import runs
 
 pytest.importorskip("ray", reason="Ray isn't installed: pip install '.[cluster]'")
+
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network_of_its_own() -> Iterator[None]:
+    """Ray listens on all interfaces whatever it is told: give it a network that has the loopback alone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before:
+        if libc.unshare(NEW_NETWORK):
+            pytest.skip("no right to make a network of its own, and Ray listens on all interfaces")
+        try:
+            with socket.socket() as probe:  # bring the loopback up: SIOCSIFFLAGS with IFF_UP
+                fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 1))
+            yield
+        finally:
+            assert libc.setns(before.fileno(), NEW_NETWORK) == 0
+
 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()
 INSTALL, TOKEN, SHELL, START, JOIN, SERVER, SWEEP, STOP = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)

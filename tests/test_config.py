@@ -103,6 +103,24 @@ def test_a_mistake_in_a_file_is_told_with_its_name(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("force: false", "force: maybe", "conf/config.yaml: force must be true or false, got 'maybe'"),
+        ("ITERS: 10000 ", "", "conf/config.yaml: ITERS must be given: a whole number from 0 to 10^15"),
+    ],
+)
+def test_a_faulty_line_is_told_with_its_setting(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
+) -> None:
+    monkeypatch.chdir(conf.parent)
+    path = conf / "config.yaml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        config.load(Path())
+    assert str(caught.value) == message
+
+
 def test_a_word_where_a_number_belongs_is_told(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(conf.parent)
     path = conf / "config.yaml"

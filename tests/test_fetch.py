@@ -137,7 +137,7 @@ def test_nothing_is_written_when_a_check_fails(own: Path, run: Run, project: Pat
     (own / "test.csv").write_text("kind,a,b,c\ndog,0.1,0.4,1.5\ncat,0.9,0.5,0\n")
     answer = run("dognet", *OWN, check=False)
     assert answer.returncode == 1
-    assert answer.stderr.endswith("test.csv, row 2, column c: must be a number from 0 to 1, got '1.5'\n")
+    assert answer.stderr.endswith("test.csv, row 2, column c: must be a number from 0 to 1 (data.white), got '1.5'\n")
     assert [path.name for path in (project / "data").iterdir()] == ["own"]
 
 
@@ -156,3 +156,15 @@ def test_files_with_the_same_content_stay_untouched(project: Path, run: Run) -> 
     path.write_text("tampered")
     run("dognet", "ITERS=2")
     assert path.read_text().startswith("label,pixel0")
+
+
+def test_a_mistake_in_the_images_leaves_the_finished_run_as_it_is(own: Path, run: Run, project: Path) -> None:
+    folder = project / run("dognet", *OWN, "tracking_uri=none").stdout.splitlines()[-1]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    good = (own / "test.csv").read_text()
+    (own / "test.csv").write_text(good.replace("0.4", "dog"))
+    assert run("dognet", *OWN, "tracking_uri=none", check=False).returncode == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert len(list(folder.parent.iterdir())) == 1
+    (own / "test.csv").write_text(good)
+    assert ", already trained" in run("dognet", *OWN, "tracking_uri=none").stdout

@@ -95,7 +95,7 @@ def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> N
     [
         ("", ": empty file"),
         (f"{HEADER}\n", ": no rows below the header"),
-        ("kind,pixel0\nx,1\n", ": no column 'label', its columns are kind, pixel0"),
+        ("kind,pixel0\nx,1\n", ": no column 'label', its columns are kind, pixel0: name it in data.label"),
         ("label\nx\n", ": no pixel columns beside 'label'"),
         ("label,pixel0,pixel0\nx,1,2\n", ", row 1: two columns have one name: label, pixel0, pixel0"),
         (f"{HEADER}\nx,1,2\ny,1\n", ", row 3: 2 cells where the header has 3"),
@@ -104,23 +104,46 @@ def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> N
         (f"{HEADER}\nx,1,2\n,1,2\n", ", row 3, column label: empty cell"),
         (f"{HEADER}\nx,1,dog\n", ", row 2, column pixel1: must be a number from 0 to 255, got 'dog'"),
         (f"{HEADER}\nx,1,2\nx,NaN,2\n", ", row 3, column pixel0: must be a number from 0 to 255, got 'NaN'"),
+        (f"{HEADER}\nx,1,2\n \t,1,2\n", ", row 3, column label: empty cell"),
+        (",label,a\n0,x,1\n", ", row 1: column 1 has no name (pandas writes its index so: index=False)"),
+        ('label,a,b\n"x,1,2\n' + "y,3,4\n" * 50_000, ", row 50002: 1 cells where the header has 3"),
+        ("label,a\n" + "x,1\n" * 100_000 + "x,1\ud8000\n", ", row 100002: not UTF-8 text"),
+        (f"{HEADER}\nx,1,{'9' * 5000}\n", ", row 2, column pixel1: must be a number from 0 to 255, got '99999"),
         (f"{HEADER}\nx,1,2\nx,1,256\n", ", row 3, column pixel1: must be a number from 0 to 255, got '256'"),
         (f"{HEADER}\nx,-1,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '-1'"),
         (f"{HEADER}\nx,1e400,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '1e400'"),
         (f"{HEADER}\nx,true,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got 'true'"),
         (f"{HEADER}\nx,2020-01-01,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '2020-01-01'"),
         (f"{HEADER}\n\n\nx,1,2\n\nx,1,dog\n", ", row 6, column pixel1: must be a number from 0 to 255, got 'dog'"),
-        (b"label,a\n\xff,1\n", ": not UTF-8 text"),
+        (b"label,a\nx,1\n\xff,1\n", ", row 3: not UTF-8 text (invalid start byte)"),
         (b"\x00\x01\x02", ": "),
     ],
 )
 def test_a_bad_file_is_refused_by_file_row_and_column(tmp_path: Path, content: str | bytes, message: str) -> None:
     path = tmp_path / "own.csv"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))
     with pytest.raises(ImagesError) as caught:
         images.read(path)
     assert str(caught.value).startswith(f"{path}{message}")
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 200
+
+
+def test_a_pixel_may_not_be_called_label_where_another_column_is_the_label(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("kind,label\nx,1\n")
+    with pytest.raises(ImagesError, match="a pixel column must not be named label where 'kind'"):
+        images.read(path, "kind")
+
+
+@pytest.mark.parametrize("white", [0.7, 1, 3, 65535, 0.1 + 0.2, 1e-5])
+def test_a_white_pixel_is_white_after_scaling_too(tmp_path: Path, white: float) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(f"label,a\nx,0\ny,{white!r}\n")
+    scaled = images.read(path, white=white)
+    assert scaled["a"].tolist() == [0, 255]
+    path.write_text(images.to_csv(scaled))
+    assert images.read(path)["a"].tolist() == [0, 255]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

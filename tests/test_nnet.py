@@ -240,6 +240,7 @@ def test_weights_that_stop_being_finite_raise() -> None:
         ({"stepSize": -1.0}, r"stepSize must be a positive finite number, got -1\.0"),
         ({"stepSize": math.nan}, "stepSize must be a positive finite number, got nan"),
         ({"stepSize": math.inf}, "stepSize must be a positive finite number, got inf"),
+        ({"stepSize": 10**400}, "stepSize must be a positive finite number, got 10000"),
         ({"stepSize": "0.1"}, "stepSize must be a positive finite number, got '0.1'"),
         ({"stepSize": True}, "stepSize must be a positive finite number, got True"),
         ({"dtype": "float16"}, "dtype must be float64 or float32, got 'float16'"),

@@ -21,7 +21,11 @@ from dognet.config import Config, ConfigError, project_root
 from dognet.errors import SweepError, one_line, raised_in_hydra
 
 HERE = Path(__file__).resolve().parent
-CONF = next(folder for folder in (HERE / "conf", HERE.parents[1] / "conf") if folder.is_dir())  # wheel, repository
+CONF = next(  # the project's own, else the wheel's, else the repository's
+    folder
+    for folder in (project_root() / "conf", HERE / "conf", HERE.parents[1] / "conf")
+    if (folder / "data" / "generated.yaml").is_file()
+)
 
 ConfigStore.instance().store(name="schema", node=Config)
 

@@ -117,6 +117,7 @@ def load(root: Path) -> Config:
         settings = OmegaConf.merge(OmegaConf.structured(Config), settings)
         path = root / "conf" / "data" / f"{source}.yaml"
         settings = OmegaConf.merge(settings, {"data": OmegaConf.load(path)})
+        path = root / "conf" / "config.yaml"
         config = OmegaConf.to_object(settings)
     except OmegaConfBaseException as error:
         from dognet.errors import one_line

@@ -45,9 +45,14 @@ def one_line(error: BaseException) -> str:
                 return unknown_name(cause.full_key)
             case ValidationError() if cause.full_key in BOUNDS:
                 return f"{cause.full_key} must be {BOUNDS[cause.full_key][0]}, got {value_in(error)}"
+            case ValidationError() if cause.full_key:
+                bound = "true or false" if cause.full_key in ("force", "plan") else "text"
+                return f"{cause.full_key} must be {bound}, got {value_in(error)}"
     text = " ".join(str(error).split())
     if several := re.match(r"Ambiguous value for argument '(.+?)'", text):
         return f"{several[1]} gives several values: a sweep needs --multirun, as in dognet --multirun {several[1]}"
+    if missing := re.search(r"missing mandatory value: (\S+)", text):
+        return f"{missing[1]} must be given: {BOUNDS.get(missing[1], ('text',))[0]}"
     if several := re.search(r"Key '(\S+)' not in|Could not override '(\S+)'", text):
         return unknown_name(several[1] or several[2])
     return text.partition(" full_key:")[0]
@@ -62,7 +67,7 @@ def unknown_name(name: str) -> str:
 
 def value_in(error: BaseException) -> str:
     """Return the value that an OmegaConf error speaks of."""
-    found = re.search(r"Value '(.*?)' of type|override '?\S+?=(\S*)", str(error))
+    found = re.search(r"Value '(.*?)' (?:of type|is not)|override '?\S+?=(\S*)", str(error))
     return repr(found[1] or found[2]) if found else "null"
 
 

@@ -37,7 +37,7 @@ def main() -> None:
         source = runs.settings(runs.PIPELINE)["data"]["source"]
         digest = evaluate(Path("data", source), runs.PIPELINE)
         told["test_sha256"] = sha256(Path("data", source, "test.csv"))
-    except (ImagesError, InputError, RunError) as error:
+    except (ImagesError, InputError, RunError, OSError) as error:
         sys.exit(f"evaluate: {error}")
     metrics = runs.finish(runs.PIPELINE, {"study": "pipeline", "digest": digest, **told}).metrics
     print(f"train loss {metrics['train_loss']:.4g} nats, test accuracy {metrics['test_accuracy']:.4g}")

@@ -121,7 +121,7 @@ def main() -> None:
     """Run the stage with the settings in conf/."""
     try:
         fetch(settings.load(Path()), Path(), pinned=True)
-    except (ConfigError, ImagesError) as error:
+    except (ConfigError, ImagesError, OSError) as error:
         sys.exit(f"fetch: {error}")
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import csv
 import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,31 +75,30 @@ def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
 
     if not path.is_file():
         raise ImagesError(f"{path}: no such file")
+    check_header(path, label)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            columns = next(csv.reader(file), [])
         table = pd.read_csv(path, engine="pyarrow", dtype={label: str}, keep_default_na=False)
-    except UnicodeDecodeError as error:
-        raise ImagesError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise ImagesError(broken(path) or f"{path}: not a CSV file ({str(error).splitlines()[0]})") from error
-    if len(set(columns)) < len(columns):
-        raise ImagesError(f"{path}, row 1: two columns have one name: {', '.join(columns)}")
-    if label not in columns:
-        raise ImagesError(f"{path}: no column {label!r}, its columns are {', '.join(columns) or 'none'}")
-    if len(columns) < 2:
-        raise ImagesError(f"{path}: no pixel columns beside {label!r}")
+        check_cells(path, table, label, white)
+    except ImagesError:
+        raise
+    except ValueError as error:  # pandas' parser errors are some, and so is text that isn't UTF-8
+        raise ImagesError(broken(path) or f"{path}: not a CSV file ({str(error).splitlines()[0][:100]})") from error
+    pixels = table.drop(columns=label)
+    if white != 255:
+        pixels = pixels / white * 255
+    return pd.concat([table[label].rename("label"), pixels], axis=1)
+
+
+def check_cells(path: Path, table: pd.DataFrame, label: str, white: float) -> None:
+    """Raise ImagesError unless there are rows, each with a label and with numbers in 0..white."""
     if table.empty:
         raise ImagesError(f"{path}: no rows below the header")
-    labels, pixels = table[label], table.drop(columns=label)
-    if (labels == "").any() or labels.isna().any():
-        row = int(np.argmax((labels == "") | labels.isna()))
+    empty = table[label].isna() | (table[label].str.strip() == "")
+    if empty.any():
+        row = int(np.argmax(empty))
         raise ImagesError(f"{path}, row {look_up(path, row, label)[0]}, column {label}: empty cell")
-    for name, column in pixels.items():
+    for name, column in table.drop(columns=label).items():
         check_pixels(path, str(name), column, white)
-    if white != 255:
-        pixels = pixels * (255 / white)
-    return pd.concat([labels.rename("label"), pixels], axis=1)
 
 
 def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None:
@@ -113,30 +115,69 @@ def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None
     if bad.any():
         row = int(np.argmax(bad))
         line, cell = look_up(path, row, name)
-        fault = "empty cell" if cell == "" else f"must be a number from 0 to {white:g}, got {cell!r}"
-        raise ImagesError(f"{path}, row {line}, column {name}: {fault}")
+        bound = "255" if white == 255 else f"{white:g} (data.white)"
+        fault = "empty cell" if cell == "" else f"must be a number from 0 to {bound}, got {shortened(cell)!r}"
+        raise ImagesError(f"{path}, row {line}, column {shortened(name)}: {fault}")
 
 
 def look_up(path: Path, row: int, name: str) -> tuple[int, str]:
     """Return the line in the file of the row-th image, counted from 0, and its cell in the column."""
+    with rows_of(path) as rows:
+        column = next(rows).index(name)
+        cells: list[str] = next(itertools.islice(filter(None, rows), row, None), [])
+        return rows.line_num, cells[column] if column < len(cells) else ""
+
+
+@contextmanager
+def rows_of(path: Path) -> Iterator[Any]:
+    """Open a CSV to read it row by row; what can't be read is an ImagesError."""
+    csv.field_size_limit(sys.maxsize)  # a quote that is not closed makes one cell of the rest
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
-        column = next(lines).index(name)
-        cells = next(itertools.islice(filter(None, lines), row, None), [])
-        return lines.line_num, cells[column] if column < len(cells) else ""
+        rows = csv.reader(file)
+        try:
+            yield rows
+        except UnicodeDecodeError as error:
+            lines = path.read_bytes().decode(errors="replace").split("\n")
+            row = next(number for number, line in enumerate(lines, 1) if "\N{REPLACEMENT CHARACTER}" in line)
+            raise ImagesError(f"{path}, row {row}: not UTF-8 text ({error.reason})") from error
+        except csv.Error as error:
+            raise ImagesError(f"{path}, row {rows.line_num}: {error}") from error
+
+
+def check_header(path: Path, label: str) -> None:
+    """Raise ImagesError unless the columns have names of their own, the label's among them."""
+    with rows_of(path) as rows:
+        columns: list[str] = next(rows, [])
+    listed = shortened(", ".join(columns))
+    if not columns:
+        raise ImagesError(f"{path}: empty file")
+    if not all(columns):
+        number = columns.index("") + 1
+        raise ImagesError(f"{path}, row 1: column {number} has no name (pandas writes its index so: index=False)")
+    if len(set(columns)) < len(columns):
+        raise ImagesError(f"{path}, row 1: two columns have one name: {listed}")
+    if label not in columns:
+        raise ImagesError(f"{path}: no column {label!r}, its columns are {listed}: name it in data.label")
+    if label != "label" and "label" in columns:
+        raise ImagesError(f"{path}: a pixel column must not be named label where {label!r} (data.label) is the label")
+    if len(columns) < 2:
+        raise ImagesError(f"{path}: no pixel columns beside {label!r}")
 
 
 def broken(path: Path) -> str:
     """Name the first row that has more or fewer cells than the header, if that is what ails the file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if not header:
-            return f"{path}: empty file"
+    with rows_of(path) as rows:
+        header = next(rows)
         for cells in rows:
             if cells and len(cells) != len(header):
                 return f"{path}, row {rows.line_num}: {len(cells)} cells where the header has {len(header)}"
     return ""
+
+
+def shortened(text: str) -> str:
+    """Return a text in one line of at most 60 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:59]}…"
 
 
 def check_pair(train: pd.DataFrame, test: pd.DataFrame, paths: tuple[Path, Path], positive: str) -> None:

@@ -28,6 +28,9 @@ Array = np.ndarray[Any, Any]
 Report = Callable[[int, float, float], None]
 
 
+MAX = np.finfo(float).max
+
+
 class InputError(ValueError, AssertionError):
     """Input that the network can't work with; an AssertionError too, as in the lecture."""
 
@@ -58,7 +61,7 @@ def probabilities(X1: Array, W1: Array, W2: Array) -> Array:
 def loss_and_accuracy(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[float, float]:
     """Return the mean log loss in nats and the share of images told right; y (n,) is 0 or 1.
 
-    The same as by ``logloss``, in the memory of yhat: recorded points are to cost little.
+    ``logloss`` in the memory of yhat, to some 1e-16: recorded points are to cost little.
     """
     yhat = probabilities(X1, W1, W2)
     right = float(((yhat > 0.5) == y).mean())
@@ -128,6 +131,8 @@ class NNet:
             If the weights stop being finite.
         """
         check_whole("hiddenNodes", hiddenNodes, at_least=1)
+        check_step(stepSize)
+        check_whole("ITERS", ITERS, at_least=0)
         if seed is not None:
             check_whole("seed", seed, at_least=0)
         if dtype not in ("float64", "float32"):
@@ -143,10 +148,9 @@ class NNet:
 
     def go_on(self, X: Any, y: Any, stepSize: float, done: int, ITERS: int, *, report: Report | None = None) -> None:
         """Go on from ``done`` iterations to ITERS, to the same bits as ``fit`` in one go. Arguments as for ``fit``."""
-        if not (isinstance(stepSize, numbers.Real) and 0 < stepSize < np.inf) or isinstance(stepSize, bool):
-            raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
-        check_whole("ITERS", ITERS, at_least=0)
+        check_step(stepSize)
         check_whole("done", done, at_least=0)
+        check_whole("ITERS", ITERS, at_least=done)
         W1, W2 = self.weights()
         X1 = self._with_ones(X)  # (p+1, n)
         y_classes = check_labels(y, X1.shape[1])
@@ -223,6 +227,12 @@ def check_whole(name: str, value: object, at_least: int) -> None:
     """Raise InputError unless value is a whole number of at least ``at_least``."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
         raise InputError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def check_step(stepSize: Any) -> None:
+    """Raise InputError unless stepSize is a positive finite number, as a float too."""
+    if not isinstance(stepSize, numbers.Real) or isinstance(stepSize, bool) or not 0 < stepSize <= MAX:
+        raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
 
 
 def check_images(X: Any) -> Array:

@@ -24,7 +24,8 @@ def runs_folder(root: Path, study: str) -> Path:
 def run(config: Config, root: Path, *, report: Report | None = None, overrides: list[str] | None = None) -> Run:
     """Fetch, train and evaluate once, into the study's runs; a finished run is returned as it stands unless forced.
 
-    What goes wrong with the run itself is kept in its folder (status ``failed``) and raised again.
+    What goes wrong in training or after it is kept in the folder (status ``failed``) and raised again; a mistake in the
+    images leaves the folder as it is.
     """
     folder = runs_folder(root, config.study) / runs.folder_name(config)
     info: dict[str, Any] = {
@@ -32,17 +33,17 @@ def run(config: Config, root: Path, *, report: Report | None = None, overrides: 
         "start": runs.now(),
         "overrides": [without_password(words) for words in overrides or []],
     }
+    data = fetch(config, root)
+    info["test_sha256"] = sha256(data / "test.csv")
+    settings = runs.describe(config, sha256(data / "train.csv"))
+    info["digest"] = runs.digest(settings, info["test_sha256"])
+    done = None if config.force else runs.finished(folder, info["digest"])
+    if done is not None:
+        return done
     try:
-        data = fetch(config, root)
-        info["test_sha256"] = sha256(data / "test.csv")
-        digest = runs.digest(runs.describe(config, sha256(data / "train.csv")), info["test_sha256"])
-        done = None if config.force else runs.finished(folder, digest)
-        if done is not None:
-            return done
-        info["digest"] = digest
         info |= train(config, data, folder, report=report, others=None if config.force else folder.parent)
         evaluate(data, folder)
         return runs.finish(folder, info)
     except Exception as error:
-        runs.fail(folder, config, error, info)
+        runs.fail(folder, settings, error, info)
         raise

@@ -155,7 +155,7 @@ def write_settings(folder: Path, described: dict[str, Any]) -> None:
 def begin(folder: Path) -> None:
     """Make the folder ready for a run: from here to ``finish`` it counts as unfinished."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("run.json", "metrics.json", "traceback.txt"):
+    for name in ("run.json", *FILES, "traceback.txt"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -180,10 +180,10 @@ def finish(folder: Path, info: dict[str, Any]) -> Run:
     return read(folder)
 
 
-def fail(folder: Path, config: Config, error: BaseException, info: dict[str, Any]) -> Run:
+def fail(folder: Path, described: dict[str, Any], error: BaseException, info: dict[str, Any]) -> Run:
     """Keep a failed run: its settings, its error in run.json, the traceback beside it."""
     begin(folder)
-    write_settings(folder, describe(config, ""))
+    write_settings(folder, described)
     write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
     info = {"error": f"{type(error).__name__}: {error}", **info}
     seal(folder, "failed", info, ("config.yaml", "traceback.txt"))
@@ -213,7 +213,9 @@ def surroundings() -> dict[str, Any]:
             return None  # no git, or no repository: a run needs neither
         return answer.stdout.strip()
 
-    status = git("status", "--porcelain")
+    status = git(
+        "status", "--porcelain", "--", ":/", ":(top,exclude)experiments", ":(top,exclude)dvc.lock"
+    )  # runs write there
     return {
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),

@@ -60,7 +60,7 @@ def main() -> None:
     try:
         config = settings.load(Path())
         info = train(config, Path("data", config.source), runs.PIPELINE)
-    except (ConfigError, ImagesError, FloatingPointError) as error:
+    except (ConfigError, ImagesError, FloatingPointError, MemoryError, OSError) as error:
         sys.exit(f"train: {error}")
     runs.note(runs.PIPELINE, info)
 
