@@ -231,7 +231,8 @@ def check_whole(name: str, value: object, at_least: int) -> None:
 
 def check_step(stepSize: Any) -> None:
     """Raise InputError unless stepSize is a positive finite number, as a float too."""
-    if not isinstance(stepSize, numbers.Real) or isinstance(stepSize, bool) or not 0 < stepSize <= MAX:
+    is_number = isinstance(stepSize, numbers.Real) and not isinstance(stepSize, bool)
+    if not is_number or not 0 < stepSize <= MAX:
         raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
 
 
