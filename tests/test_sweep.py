@@ -143,11 +143,13 @@ def test_force_trains_again_and_plan_trains_nothing(project):
 def test_the_plan_knows_how_long_the_rest_will_take(project):
     sweep(project, "seed=1", "ITERS=3000")
     words = ("seed=range(1,10)", "ITERS=3000")
-    told = re.search(r"about (\d+) s with 1 at a time", sweep(project, *words, "plan=true").stdout)
+    assert re.search(r"1 finished, 8 to do, about \d+ s with 1 at a time", sweep(project, *words, "plan=true").stdout)
+    seconds = finished(project)["hiddenNodes=4,stepSize=0.3,ITERS=3000,seed=1"]["seconds"]
+    longer = sweep(project, "seed=2,3", "ITERS=3000000", "plan=true").stdout  # a grid of which no run is finished yet
+    told = re.search(r"0 finished, 2 to do, about (\d+) (s|min) with 1 at a time", longer)
     assert told
-    start = time.monotonic()
-    sweep(project, *words)
-    assert int(told[1]) < 3 * (time.monotonic() - start)
+    expected = 2 * seconds * 3_000_300 / 3_300  # files weigh like 300 iterations
+    assert int(told[1]) * (60 if told[2] == "min" else 1) == pytest.approx(expected, rel=0.6, abs=2)
 
 
 def test_changed_images_and_changed_numeric_code_train_anew(project):

@@ -107,7 +107,7 @@ def pace(finished: Sequence[Run]) -> float:
 def duration(seconds: float) -> str:
     """Return a time such as 45 s, 3 min or 2 h 20 min."""
     if seconds < 99.5:
-        return f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -36,7 +36,7 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Check all, skip the finished, launch the rest; SweepError names the failed."""
-        from dognet import report, studies, sweep, sync
+        from dognet import report, runs, studies, sweep, sync
         from dognet.config import project_root
         from dognet.errors import SweepError
         from dognet.pipeline import runs_folder
@@ -49,7 +49,8 @@ class StudySweeper(Sweeper):
         finished = [] if settings.force else [run for point in points if (run := point.finished())]
         folders = {run.folder for run in finished}
         todo = sorted((p for p in points if p.folder not in folders), key=lambda point: point.config.ITERS)
-        print(f"study {settings.study}: {sweep.plan(todo, points, finished, self.processes())}")
+        timed = finished or [run for run in runs.over(runs_folder(root, settings.study)) if run.finished]
+        print(f"study {settings.study}: {sweep.plan(todo, points, timed, self.processes())}")
         if settings.plan:
             return
         following = sync.following(settings.study, settings.tracking_uri, root)
