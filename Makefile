@@ -22,7 +22,7 @@ soak: .venv/tests
 
 bench: .venv/tests
 	python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
-	for script in training tricks fit scaling reading pipeline; do python bench/$$script.py || exit 1; done
+	for script in training tricks fit scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -156,7 +156,8 @@ def begin(folder: Path) -> None:
     """Make the folder ready for a run: from here to ``finish`` it counts as unfinished."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("run.json", *FILES, "traceback.txt"):
-        (folder / name).unlink(missing_ok=True)
+        if not (folder / name).is_dir():  # what isn't ours stays, and writing the file will tell
+            (folder / name).unlink(missing_ok=True)
 
 
 def note(folder: Path, info: dict[str, Any]) -> None:
