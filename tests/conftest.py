@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,10 @@ from dognet.config import Config
 from dognet.tracking import QUIET, Store
 
 os.environ.update(QUIET)  # before any test imports MLflow
+
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # ignored where the tests run in the background, and in all they start
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -70,6 +75,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     run("git", "init", "--quiet", "--initial-branch=main")
+    run("git", "config", "user.name", "Dog")  # DVC reads it here, not from the environment
+    run("git", "config", "user.email", "dog@example.com")
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message=clone")
     return folder

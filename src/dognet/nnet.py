@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numbers
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,6 @@ from dognet.descent import descend, image_blocks, logistic_of_minus, recorded_it
 
 Array = np.ndarray[Any, Any]
 Report = Callable[[int, float, float], None]
-
-
-MAX = np.finfo(float).max
 
 
 class InputError(ValueError, AssertionError):
@@ -232,7 +230,7 @@ def check_whole(name: str, value: object, at_least: int) -> None:
 def check_step(stepSize: Any) -> None:
     """Raise InputError unless stepSize is a positive finite number, as a float too."""
     is_number = isinstance(stepSize, numbers.Real) and not isinstance(stepSize, bool)
-    if not is_number or not 0 < stepSize <= MAX:
+    if not is_number or not 0 < stepSize <= sys.float_info.max:
         raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
 
 
