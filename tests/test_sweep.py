@@ -197,14 +197,11 @@ def test_one_bad_run_does_not_sink_the_sweep(project):
 
 
 def test_a_killed_worker_costs_no_run(project):
-    words = ("seed=range(6)", "ITERS=3000")
-    sweeping = start(project, *words)
-    time.sleep(1)
-    while not (workers := [pid for pid in processes(project) if "loky" in command(pid)]):
-        time.sleep(0.05)
-    time.sleep(1)
+    sweeping = start(project, "seed=range(6)", "ITERS=30000")
+    wait_for(lambda: finished(project), 60)  # then others are in training
+    workers = [pid for pid in processes(project) if "loky" in command(pid)]
     os.kill(workers[-1], signal.SIGKILL)
-    sweeping.communicate(timeout=60)
+    sweeping.communicate(timeout=120)
     assert sweeping.returncode == 0
     assert len(finished(project)) == 6
 
