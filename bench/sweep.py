@@ -40,7 +40,8 @@ print(json.dumps(sum(seconds)))
 def sweep(folder: Path, *words: str) -> tuple[float, float]:
     """Return the seconds that a sweep takes from start to end, and its processor seconds."""
     dognet = Path(sys.executable).parent / "dognet"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+    others = ("MLFLOW_", "DVC_", *machine.TO_AVX2)  # the last as for the bare trainings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     before, start = os.times(), time.perf_counter()
     subprocess.run([dognet, "--multirun", *words], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     seconds, after = time.perf_counter() - start, os.times()

@@ -48,7 +48,8 @@ class StudySweeper(Sweeper):
         settings = points[0].config  # study, force, plan and tracking_uri are the same in all
         finished = [] if settings.force else [run for point in points if (run := point.finished())]
         folders = {run.folder for run in finished}
-        todo = sorted((p for p in points if p.folder not in folders), key=lambda point: point.config.ITERS)
+        todo = [point for point in points if point.folder not in folders]
+        todo.sort(key=lambda point: (point.config.ITERS, -point.config.hiddenNodes))  # long runs last would end alone
         timed = finished or [run for run in runs.over(runs_folder(root, settings.study)) if run.finished]
         print(f"study {settings.study}: {sweep.plan(todo, points, timed, self.processes())}")
         if settings.plan:
