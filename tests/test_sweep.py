@@ -257,7 +257,7 @@ def test_a_killed_sweep_leaves_nothing_half_done_and_goes_on_where_it_stopped(pr
     rng = random.Random(f"{how} {launcher}")
     for _ in range(ROUNDS):
         sweeping = start(project, *words)
-        assert wait_for(lambda: sweeping.poll() is not None or catches_sigterm(sweeping.pid), 20)  # noqa: B023
+        assert wait_for(lambda: sweeping.poll() is not None or catches_sigterm(sweeping.pid), 20)  # noqa: B023 - called at once
         time.sleep(rng.uniform(0, 3.5))
         done = sweeping.poll() is not None
         if not done:

@@ -113,7 +113,7 @@ def wait(process: subprocess.Popen[bytes], base: str, log: IO[bytes]) -> None:
             log.seek(0)
             last = log.read().decode(errors="replace").strip().rpartition("\n")[2]
             raise ServerError(f"MLflow's server ended: {tracking.without_password(last)}")
-        time.sleep(0.1)
+        time.sleep(0.1)  # the server does not tell when it is ready
 
 
 def answers(base: str) -> bool:

@@ -94,7 +94,7 @@ class StudySweeper(Sweeper):
         """Return how many runs the launcher does at a time."""
         if "n_jobs" not in self.settings.hydra.launcher:
             return 1
-        from joblib import effective_n_jobs  # type: ignore[import-untyped]
+        from joblib import effective_n_jobs
 
         return int(effective_n_jobs(self.settings.hydra.launcher.n_jobs))
 
@@ -105,7 +105,7 @@ def deaf_workers() -> Iterator[None]:
 
     They inherit what this thread has blocked; another thread of ours hears it, and Python has this one act on it.
     """
-    from joblib.externals.loky.backend import resource_tracker  # type: ignore[import-untyped]
+    from joblib.externals.loky.backend import resource_tracker
 
     resource_tracker.ensure_running()  # the start of that process would unblock it again
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -138,7 +138,7 @@ def end_with_parent() -> None:
 
     def watch(pid: int) -> None:
         while os.getppid() == pid:
-            time.sleep(0.2)
+            time.sleep(0.2)  # the kernel tells a thread nothing of its parent's end
         os._exit(1)
 
     if parent is not None and parent.pid is not None:
