@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import subprocess
 import time
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Run, run_in
+from conftest import Run, run_in, small
 
 from dognet import files
+from dognet.fetch import fetch
 
 COMMIT = "fc520f87ea3f16ab5b952a0f74abeeac8f130176"
 
@@ -168,3 +170,15 @@ def test_a_mistake_in_the_images_leaves_the_finished_run_as_it_is(own: Path, run
     assert len(list(folder.parent.iterdir())) == 1
     (own / "test.csv").write_text(good)
     assert ", already trained" in run("dognet", *OWN, "tracking_uri=none").stdout
+
+
+def test_generated_images_changed_between_two_runs_of_one_process_are_made_again(tmp_path: Path) -> None:
+    folder = fetch(small(), tmp_path)
+    file = folder / "test.csv"
+    made = file.read_bytes()
+    for damage in (made.replace(b"1", b"2", 1), b"", None):
+        file.unlink() if damage is None else file.write_bytes(damage)
+        assert fetch(small(), tmp_path) == folder
+        assert file.read_bytes() == made
+    assert fetch(small(data=dataclasses.replace(small().data, seed=5)), tmp_path)
+    assert file.read_bytes() != made

@@ -205,17 +205,17 @@ def test_a_store_that_fails_is_told_once_and_hurts_no_training(
 ) -> None:
     with server() as uri:
         begin = time.monotonic()
-        answer = train(grid, uri, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+        answer = train(grid, uri)
         seconds = time.monotonic() - begin
         (told,) = answer.stderr.splitlines()
         assert told.startswith("dognet: 1 run is not recorded in MLflow (http://127.0.0.1:")
         assert told.endswith("): dognet-sync records it")
         assert (answer.stdout, answer.returncode) == ("trained\n", 0)
         assert "opensesame" not in answer.stderr
-        assert seconds < 45
+        assert seconds < 45  # MLflow itself tries for minutes
         config = small(study="grid", seed=9)
         assert runs.read(pipeline.runs_folder(grid, "grid") / runs.folder_name(config)).finished
-        answer = run("dognet-sync", "--tracking-uri", uri, check=False, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+        answer = run("dognet-sync", "--tracking-uri", uri, check=False)
         assert answer.returncode == 1
         assert answer.stderr.startswith("dognet-sync: 13 runs are not recorded in MLflow (http://127.0.0.1:")
         assert answer.stderr.count("\n") == 1

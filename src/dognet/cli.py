@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
@@ -44,11 +46,16 @@ def sourced(config: Config, source: str) -> Config:
     """Return the settings with the name of the folder that holds their images: other images, another folder."""
     from dognet.runs import hash_of
 
-    file = CONF / "data" / f"{source}.yaml"
-    as_shipped = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
     data = {key: value for key, value in vars(config.data).items() if value is not None}
-    name = source if data == as_shipped else f"{source}-{hash_of(data)[:8]}"
+    name = source if data == in_conf(source) else f"{source}-{hash_of(data)[:8]}"
     return dataclasses.replace(config, source=name)
+
+
+@functools.cache
+def in_conf(source: str) -> dict[str, Any]:
+    """Return what conf/data/ says of these images."""
+    file = CONF / "data" / f"{source}.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -25,7 +25,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -118,13 +118,24 @@ class PointLoader:
         """Return the settings of one run, with Hydra's node."""
         groups = tuple(override for override in sweep_overrides if override.startswith("data="))
         if groups not in self.composed:
-            self.composed[groups] = self.loader.load_sweep_config(master_config, [*self.fixed, *groups])
+            self.composed[groups] = light(self.loader.load_sweep_config(master_config, [*self.fixed, *groups]))
         settings = copy.deepcopy(self.composed[groups])
         plain = [override for override in sweep_overrides if override not in groups]
         for override in OverridesParser.create().parse_overrides(plain):
             OmegaConf.update(settings, override.key_or_group, override.value())
         settings.hydra.overrides.task = [*self.fixed, *sweep_overrides]
         return settings
+
+
+def light(settings: DictConfig) -> DictConfig:
+    """Leave out of Hydra's node what no run needs: Hydra copies it about ten times a run."""
+    with flag_override(settings, ["readonly", "struct"], False):
+        hydra = settings.hydra
+        hydra.launcher = hydra.sweeper = None
+        hydra.help = hydra.hydra_help = MISSING
+        hydra.runtime.config_sources = []
+        hydra.runtime.choices = {"data": hydra.runtime.choices["data"]}
+    return settings
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import select
@@ -32,14 +33,15 @@ class Recorder:
         self.known: dict[str, set[tuple[str, str]]] = {}  # study: the runs it has whole in MLflow
         self.trouble = ""  # why the store failed when it was last tried
         self.damaged: set[str] = set()  # what is wrong with the run folders that were passed by
+        self.added: set[str] = set()  # studies that have runs which their views don't know yet
 
     def catch_up(self, folder: Path, *, training: bool = False) -> int:
         """Record what is over below the folder and not in MLflow yet; return how many runs it was.
 
-        During training the store is opened ahead, and no progress is shown.
+        During training the store is opened ahead, no progress is shown, and the views are left for later.
         """
         self.trouble = ""
-        added: dict[str, int] = {}
+        count = 0
         try:
             lacking = [(path, info) for path, info in over(folder) if not self.knows(path, info)]
             if training or lacking:
@@ -52,14 +54,15 @@ class Recorder:
                     self.damaged.add(str(error))  # so it counts as unfinished, and is trained again
                     continue
                 self.known[info["study"]].add(tracking.identity(path, info))
-                added[info["study"]] = added.get(info["study"], 0) + 1
-            if added:
+                self.added.add(info["study"])
+                count += 1
+            if self.added and not training:
                 self.open().analyze()
-                for study in added:
-                    views.save(self.open(), study)
+                while self.added:
+                    views.save(self.open(), self.added.pop())
         except StoreError as error:
             self.trouble = str(error)
-        return sum(added.values())
+        return count
 
     def open(self) -> Store:
         """Return the store, opened."""
@@ -106,12 +109,15 @@ def follow(folder: Path, recorder: Recorder) -> None:
 
     A store that failed is tried once more in the end.
     """
-    os.nice(10)  # the cores are for training
-    ended = False
-    while not ended:
-        ended = bool(select.select([sys.stdin], [], [], 1)[0])
-        if ended or not recorder.trouble:
-            recorder.catch_up(folder, training=not ended)
+    gc.disable()  # or it looks again and again through all that MLflow's import makes, which stays
+    recorder.catch_up(folder, training=True)
+    gc.freeze()
+    gc.enable()
+    os.nice(5)  # from now on the cores are for training first
+    while not select.select([sys.stdin], [], [], 1)[0]:
+        if not recorder.trouble:
+            recorder.catch_up(folder, training=True)
+    recorder.catch_up(folder)
     if count := recorder.missing(folder) if recorder.trouble else 0:
         print(f"dognet: {tracking.lacking(count, recorder.trouble)}", file=sys.stderr)
 

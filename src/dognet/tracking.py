@@ -25,7 +25,7 @@ from filelock import FileLock
 from dognet import runs
 from dognet.runs import Run, RunError
 
-POINTS = 320  # MLflow's page draws no more of a curve
+POINTS = 160  # of a curve; a chart on MLflow's page has room for no more, and curve.csv holds all
 QUIET = {  # for MLflow, before it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -117,10 +117,13 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Be the one process that writes; what fails is raised as StoreError."""
         from mlflow.exceptions import MlflowException
+        from requests import get
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             with self.lock:
+                if self.uri.startswith("http"):  # MLflow itself would try a silent server for minutes
+                    get(f"{self.uri.rstrip('/')}/health", timeout=5)
                 yield
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise StoreError(f"{without_password(self.uri)}: {why(error)}") from error
@@ -241,7 +244,7 @@ class Store:
 def why(error: BaseException) -> str:
     """Return in one line why the store failed."""
     cause = error.__cause__ or error.__context__
-    if type(cause).__name__ in ("ConnectionError", "ConnectTimeout", "ReadTimeout"):  # of requests
+    if {type(error).__name__, type(cause).__name__} & {"ConnectionError", "ConnectTimeout", "ReadTimeout"}:  # requests'
         return "no answer"
     line = str(error).splitlines()[0].strip() if str(error) else type(error).__name__
     if "malformed" in line or "not a database" in line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -121,7 +122,7 @@ def work(settings: DictConfig) -> str | None:
     from dognet.cli import checked
     from dognet.config import project_root
 
-    end_with_parent()
+    settle()
     hydra = HydraConfig.get()
     config = checked(settings, hydra.runtime.choices["data"])
     try:
@@ -132,8 +133,9 @@ def work(settings: DictConfig) -> str | None:
 
 
 @functools.cache
-def end_with_parent() -> None:
-    """See to it that a worker doesn't outlive a sweep that was killed."""
+def settle() -> None:
+    """Make a worker quick, and see to it that it doesn't outlive a sweep that was killed."""
+    gc.freeze()  # what is imported stays: no need to look through it again and again
     parent = multiprocessing.parent_process()
 
     def watch(pid: int) -> None:
