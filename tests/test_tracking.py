@@ -56,7 +56,7 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
     info, data = recorded.info, recorded.data
     assert info.status == "FINISHED"
     assert (info.start_time, info.end_time) == tracking.times(run)
-    assert info.run_name == "h{hiddenNodes} s{stepSize} seed{seed} ITERS{ITERS}".format(**run.config)
+    assert info.run_name == "h{hiddenNodes} s{stepSize} seed{seed} i{ITERS}".format(**run.config)
     assert {name: data.params[name] for name in runs.SETTINGS} == {n: str(run.config[n]) for n in runs.SETTINGS}
     assert data.params["data.source"] == run.config["data"]["source"]
     for name, column in (("train/loss", 1), ("train/accuracy", 2)):

@@ -26,6 +26,7 @@ from dognet import runs
 from dognet.runs import Run, RunError
 
 POINTS = 160  # of a curve; a chart on MLflow's page has room for no more, and curve.csv holds all
+BUT_SEED = "settings"  # the tag that runs share which differ in their seed only
 QUIET = {  # for MLflow, before it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
@@ -280,9 +281,9 @@ def times(run: Run) -> tuple[int, int]:
     return round(1000 * start), round(1000 * (start + run.info.get("seconds", 0)))
 
 
-def run_name(run: Run) -> str:
-    """Return what MLflow's page calls the run: what was set."""
-    name = "h{hiddenNodes} s{stepSize} seed{seed} ITERS{ITERS}".format(**run.config)
+def run_name(run: Run, seed: str = " seed{seed}") -> str:
+    """Return what MLflow's page calls the run: what was set, short enough for a legend of many."""
+    name = f"h{{hiddenNodes}} s{{stepSize}}{seed} i{{ITERS}}".format(**run.config)
     unusual = {run.config["dtype"], run.config["data"]["source"]} - {"float64", "generated"}
     return " ".join([name, *sorted(unusual)])
 
@@ -321,6 +322,7 @@ def tags(run: Run) -> dict[str, str]:
     found = {
         key: value,
         "folder": run.folder.name,
+        BUT_SEED: run_name(run, seed=""),
         **{name: info.get(name) for name in (*told, "host", "error")},
         **{f"version.{name}": version for name, version in info["versions"].items()},
         "overrides": " ".join(info.get("overrides", ())) or None,

@@ -21,6 +21,7 @@ from dognet.config import ConfigError
 from dognet.tracking import Store, StoreError
 
 LIGHT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_WORKERS": "1"}  # else 15 processes and 2.5 GB
+HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant opens over a quarter of the page
 
 
 class ServerError(Exception):
@@ -43,13 +44,12 @@ def main() -> None:
             return
         if uri.startswith("sqlite") and not Path(uri.removeprefix("sqlite:///")).is_file():
             raise ServerError("MLflow has no runs yet: dognet trains one, dognet-sync records what is trained")
-        port = words.port or free_port()
+        port = free_port(words.port)
         with tempfile.TemporaryFile() as log, server(uri, root, port, log) as process:
             studies = dashboards(Store(uri, root), words.study)  # while it starts
-            base = f"http://127.0.0.1:{port}"
-            wait(process, base, log)
-            show(studies, base)
-            print("Ctrl-C ends it", flush=True)
+            wait(process, f"http://127.0.0.1:{port}", log)
+            show(studies, f"http://{HOST}:{port}")
+            print(f"Ctrl-C ends it. To a browser that can't find {HOST} it is 127.0.0.1", flush=True)
             process.wait()
     except (ConfigError, ServerError, StoreError) as error:
         sys.exit(f"dognet-ui: {error}")
@@ -79,24 +79,29 @@ def show(studies: dict[str, str], base: str) -> None:
         print(f"{study:<{width}}  {views.address(base, experiment)}", flush=True)
 
 
-def free_port() -> int:
-    """Return 5000 if nothing listens there, else a port that is free."""
-    for port in (5000, 0):
+def free_port(wanted: int | None = None) -> int:
+    """Return the port that is wanted, else 5000 if nothing listens there, else a port that is free."""
+    for port in (wanted,) if wanted else (5000, 0):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind(("127.0.0.1", port))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
             return int(listener.getsockname()[1])
-    raise ServerError("no port is free")
+    raise ServerError(f"port {wanted} is not free: leave --port out, and one that is free is taken")
 
 
 @contextmanager
 def server(uri: str, root: Path, port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Start MLflow's server on the store; in the end all of it is gone."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, **LIGHT, "MLFLOW_BACKEND_STORE_URI": uri}  # not in the command: it may hold a password
+    names = {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{HOST}:{port},127.0.0.1:*,localhost:*",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}",
+    }
+    place = {"MLFLOW_BACKEND_STORE_URI": uri}  # not in the command: it may hold a password
+    environment = {**names, **os.environ, **LIGHT, **place}
     with subprocess.Popen(
         command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
