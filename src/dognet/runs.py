@@ -6,7 +6,7 @@
     curve.svg, weights.svg
     metrics.json    train and test loss (nats) and accuracy, digest
     run.json        written last, by rename: status, digest, trajectory, study, start, seconds, continued_from,
-                    git, versions, host, overrides, sha256 of every file above
+                    git, versions, host, overrides, sha256 of every file above, checksum of all this
     traceback.txt   of a failed run
 
 A run's digest names its result: settings, data by content, and the numeric code. Its trajectory is the same without
@@ -168,7 +168,7 @@ def note(folder: Path, info: dict[str, Any]) -> None:
 def noted(folder: Path) -> dict[str, Any]:
     """Return what training told of itself, if the weights in the folder are its weights."""
     try:
-        info = parse(folder / "run.json", json.loads)
+        info = summary(folder)
         told = {key: info[key] for key in ("start", "seconds", "trajectory", *surroundings())}
         return told if info["sha256"]["weights.npz"] == sha256(folder / "weights.npz") else {}
     except (RunError, KeyError, TypeError):
@@ -192,10 +192,10 @@ def fail(folder: Path, described: dict[str, Any], error: BaseException, info: di
 
 
 def seal(folder: Path, status: str, info: dict[str, Any], names: tuple[str, ...]) -> None:
-    """Write run.json with the sha256 of the files it vouches for."""
+    """Write run.json with the sha256 of the files it vouches for, and the hash of what it says itself."""
     checksums = {name: sha256(folder / name) for name in names}
-    summary = {"status": status, **surroundings(), **info, "sha256": checksums}
-    write(folder / "run.json", json.dumps(summary, indent=1) + "\n")
+    said = {"status": status, **surroundings(), **info, "sha256": checksums}
+    write(folder / "run.json", json.dumps(said | {"checksum": hash_of(said)}, indent=1) + "\n")
 
 
 def now() -> str:
@@ -230,9 +230,9 @@ def surroundings() -> dict[str, Any]:
 
 def read(folder: Path) -> Run:
     """Read a run that is over, checked against its checksums; RunError names the file that is missing or damaged."""
-    info = parse(folder / "run.json", json.loads)
-    if info.get("status") not in ("finished", "failed") or not isinstance(info.get("sha256"), dict):
-        raise RunError(f"{folder / 'run.json'}: not a run's summary")
+    info = summary(folder)
+    if info["status"] not in ("finished", "failed"):
+        raise RunError(f"{folder / 'run.json'}: the run isn't over")
     needed = FILES if info["status"] == "finished" else ("config.yaml", "traceback.txt")
     for name in needed:
         path, expected = folder / name, info["sha256"].get(name)
@@ -242,6 +242,15 @@ def read(folder: Path) -> Run:
             raise RunError(f"{path}: not as it was written (its sha256 differs from run.json's)")
     metrics = parse(folder / "metrics.json", json.loads) if "metrics.json" in needed else {}
     return Run(folder, info, settings(folder), metrics)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Read run.json, checked against what it was written as."""
+    path = folder / "run.json"
+    said = parse(path, json.loads)
+    if said.pop("checksum", None) != hash_of(said):
+        raise RunError(f"{path}: not as it was written (its checksum differs)")
+    return said
 
 
 def parse(path: Path, parser: Any) -> dict[str, Any]:

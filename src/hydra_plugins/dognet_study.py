@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -106,9 +107,10 @@ def deaf_workers() -> Iterator[None]:
 
     They inherit what this thread has blocked; another thread of ours hears it, and Python has this one act on it.
     """
-    from joblib.externals.loky.backend import resource_tracker
+    from joblib.externals.loky.backend import resource_tracker as its_own
 
-    resource_tracker.ensure_running()  # the start of that process would unblock it again
+    for tracker in (resource_tracker, its_own):
+        tracker.ensure_running()  # the start of these processes would unblock it again
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
