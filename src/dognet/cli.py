@@ -85,13 +85,33 @@ def task(settings: DictConfig) -> None:
 
 def main() -> None:
     """Start ``dognet``: whatever goes wrong by the user's or the machine's doing ends it in one line."""
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
+        signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing them over six lines
+    try:
+        start()
+    except BaseException:
+        if not interrupted:  # in the middle of OmegaConf, an interrupt comes out as another error
+            raise
+        print("dognet: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def start() -> None:
+    """Do what the command line asks; what it can't have is told in a line for each fault."""
     studies.register(project_root())
     try:
         task()
-    except SweepError as error:
+    except (SweepError, OSError) as error:  # a disk that is full or not to be written, for one
         sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
@@ -99,6 +119,3 @@ def main() -> None:
         if not raised_in_hydra(error):
             raise
         sys.exit(f"dognet: Hydra can't work with these overrides ({error}): write name=value, as in hiddenNodes=8")
-    except KeyboardInterrupt:
-        print("dognet: interrupted", file=sys.stderr)
-        sys.exit(130)

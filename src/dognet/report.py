@@ -366,5 +366,5 @@ def main() -> None:
         for study in wanted:
             try:
                 print(os.path.relpath(write_report(study, root, GlobalHydra.instance().config_loader())))
-            except SweepError as error:
+            except (SweepError, OSError) as error:
                 sys.exit(f"dognet-report: {error}")

@@ -103,6 +103,8 @@ class Store:
 
         self.uri = uri
         self.file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        if self.file and set("%?") & set(str(self.file)):
+            raise StoreError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
         home = self.file.parent if self.file else root.resolve()
         self.artifacts = None if uri.startswith("http") else home / "mlartifacts"  # a server knows its own place
         place = Path(tempfile.gettempdir(), f"dognet-{getpass.getuser()}-{runs.hash_of({'uri': uri})}")

@@ -63,7 +63,7 @@ class StudySweeper(Sweeper):
             try:  # while the last runs are recorded
                 path = report.write_report(settings.study, root, self.context.config_loader)
                 print(os.path.relpath(path), flush=True)
-            except SweepError as error:  # these runs were beside the study's own grid, or all have failed
+            except (SweepError, OSError) as error:  # these runs were beside the study's own grid, or all have failed
                 print(f"no report: {error}")
         if failures:
             raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))

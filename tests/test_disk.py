@@ -1,0 +1,136 @@
+"""A disk that is full, or not to be written; folders with odd names: a clear line, nothing lost, and it goes on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import run_in, small
+
+from dognet import pipeline, runs
+
+FULL = "No space left on device"
+
+
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of this size, mounted at the folder."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk with a project on it."""
+    for folder in mounted(tmp_path / "disk", "8m"):
+        (folder / "dvc.yaml").touch()
+        yield folder
+
+
+def fill(disk: Path, left: int) -> Callable[[], None]:
+    """Leave so many bytes of the disk; returns what frees it again."""
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "filler").write_bytes(b"\0" * (free - left))
+    return (disk / "filler").unlink
+
+
+def test_a_run_on_a_full_disk_fails_at_any_file_and_succeeds_when_there_is_room(disk: Path) -> None:
+    before = pipeline.run(small(), disk)
+    for kilobytes in range(0, 4096, 4):  # a file more each time or so
+        config = small(seed=kilobytes)
+        folder = pipeline.runs_folder(disk, config.study) / runs.folder_name(config)
+        make_room = fill(disk, 1024 * kilobytes)
+        try:
+            done = pipeline.run(config, disk)
+        except OSError as error:
+            assert FULL in str(error)
+            assert [run.folder for run in runs.over(disk) if run.finished] == [before.folder]
+            assert not list(folder.glob("*.part"))
+        else:
+            break
+        finally:
+            make_room()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert kilobytes >= 4 * len(runs.FILES)
+    assert done == runs.read(done.folder)
+
+
+def test_a_sweep_on_a_full_disk_names_each_run_and_the_same_command_goes_on(disk: Path) -> None:
+    run = run_in(disk)
+    run("dognet", "ITERS=10", "tracking_uri=none")
+    make_room = fill(disk, 16_384)
+    words = ("dognet", "--multirun", "seed=1,2,3", "ITERS=20", "tracking_uri=none")
+    answer = run(*words, check=False)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    failed = [line for line in answer.stderr.splitlines() if line.startswith("dognet: seed=")]
+    assert failed
+    assert all(FULL in line for line in failed)
+    make_room()
+    assert "already trained" in run("dognet", "ITERS=10", "tracking_uri=none").stdout
+    assert "3/3" in run(*words).stdout
+
+
+def test_dvc_repro_on_a_full_disk_fails_and_the_same_command_goes_on(clone: Path, tmp_path: Path) -> None:
+    for folder in mounted(tmp_path / "disk", "60m"):
+        project = Path(shutil.copytree(clone, folder / "project"))
+        run = run_in(project)
+        for left in (50_000, 150_000, 300_000):
+            make_room = fill(folder, left)
+            answer = run("dvc", "repro", check=False)
+            assert answer.returncode
+            assert re.search(f"{FULL}|database or disk is full", answer.stdout + answer.stderr)
+            make_room()
+        assert "MLflow has it as run" in run("dvc", "repro").stdout
+        assert runs.read(project / runs.PIPELINE).metrics["test_accuracy"] == 1
+        assert "up to date" in run("dvc", "repro").stdout
+
+
+def test_a_folder_that_is_not_to_be_written_is_told_in_one_line(disk: Path) -> None:
+    run = run_in(disk)
+    run("dognet", "ITERS=10")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    for words, way in {
+        ("dognet", "ITERS=20", "tracking_uri=none"): "Read-only file system",
+        ("dognet", "--multirun", "seed=1,2", "tracking_uri=none"): "Read-only file system",
+        ("dognet-report", "adhoc"): "Read-only file system",
+        ("dognet-sync", "--tracking-uri", f"sqlite:///{disk}/other.db"): "dognet-sync records it",
+    }.items():
+        answer = run(*words, check=False)
+        assert answer.returncode == 1, words
+        assert answer.stderr.count("\n") == 1, answer.stderr
+        assert answer.stderr.startswith(f"{words[0]}: ")
+        assert way in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["it's", 'a "b" $HOME', "#1; x&y", " trail ", "-dash", "a,b=c", "back\\slash", "[x]*{y}"]
+)
+def test_a_project_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "dvc.yaml").touch()
+    run = run_in(folder)
+    assert "2/2" in run("dognet", "--multirun", "seed=1,2", "ITERS=10").stdout
+    assert run("dognet-sync").stdout == "0 recorded, 2 were there\n"
+    assert run("dognet-report", "adhoc").stdout == "experiments/adhoc/report.md\n"
+
+
+@pytest.mark.parametrize("name", ["100%25", "who?"])
+def test_a_folder_whose_name_mlflow_cannot_take_is_told_and_trains_all_the_same(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "dvc.yaml").touch()
+    run = run_in(folder)
+    answer = run("dognet", "ITERS=10")
+    assert answer.stderr.count("\n") == 1
+    assert "MLflow opens no SQLite file with % or ? in its path: set tracking_uri" in answer.stderr
+    assert run("dognet-sync", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db").stdout.startswith("1 recorded")
