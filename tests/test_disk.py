@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,20 +18,23 @@ from dognet import pipeline, runs
 FULL = "No space left on device"
 
 
+@contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
     """A disk of this size, mounted at the folder."""
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a small disk")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk with a project on it."""
-    for folder in mounted(tmp_path / "disk", "8m"):
+    with mounted(tmp_path / "disk", "8m") as folder:
         (folder / "dvc.yaml").touch()
         yield folder
 
@@ -80,7 +84,7 @@ def test_a_sweep_on_a_full_disk_names_each_run_and_the_same_command_goes_on(disk
 
 
 def test_dvc_repro_on_a_full_disk_fails_and_the_same_command_goes_on(clone: Path, tmp_path: Path) -> None:
-    for folder in mounted(tmp_path / "disk", "60m"):
+    with mounted(tmp_path / "disk", "60m") as folder:
         project = Path(shutil.copytree(clone, folder / "project"))
         run = run_in(project)
         for left in (50_000, 150_000, 300_000):

@@ -111,10 +111,12 @@ def start() -> None:
     studies.register(project_root())
     try:
         task()
-    except (SweepError, OSError) as error:  # a disk that is full or not to be written, for one
+    except SweepError as error:
         sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
+    except OSError as error:  # a disk that is full, or not to be written
+        sys.exit(f"dognet: {error}")
     except (TypeError, ValueError) as error:
         if not raised_in_hydra(error):
             raise
