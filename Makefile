@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH
 
-.PHONY: repro test check soak bench clean
+.PHONY: repro test check docs soak bench clean
 
 repro: .venv/installed
 	dvc repro
@@ -16,6 +16,9 @@ check: .venv/tests
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: .venv/tests
+	python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
 
 soak: .venv/tests
 	DOGNET_SOAK=1 python -m pytest -m soak
@@ -30,7 +33,7 @@ bench: .venv/tests
 	touch $@
 
 .venv/tests: .venv/installed
-	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cluster]'
+	python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,cluster,docs]'
 	touch $@
 
 clean:

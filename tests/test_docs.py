@@ -1,0 +1,195 @@
+"""README and the pages in docs/: their commands print what they show, the site builds, the references are complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from conftest import REPOSITORY, environment
+
+PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").rglob("*.md"))
+FRONT = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+TEXT = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in [*FRONT, *PAGES]}
+
+IN_PLACE = {  # what a test runs instead, in the environment that there is
+    "git clone ADDRESS dognet": 'git clone --quiet "$CLONE" dognet',
+    "source .venv/bin/activate": "true",
+    "make repro": "make -o .venv/installed repro",
+    "make test": "python -m pytest --version",
+}
+NOT_HERE = {"dognet-ui": "it serves until it is stopped; test_ui.py starts it"}
+ELSEWHERE = {"docs/cluster.md": "test_cluster.py runs its commands on two nodes", "CONTRIBUTING.md": "what CI runs"}
+
+TIME = r"\d+(\.\d+)? (s|min)\b"
+ROW = r" *\d+/\d+  (.*\d) +\d+\.\d\d(  +TIME)?"  # of a sweep's table: the order in which runs end is as it comes
+FAILURE = re.compile(r"(dognet(-\w+)?|fetch|train|evaluate|track|ERROR): ", re.MULTILINE)
+
+
+def blocks(page: str) -> list[tuple[str, str, str]]:
+    """The page's blocks: the file that a block is to be written to, its language, its lines."""
+    block = r"(?:<!-- write (\S+) -->\n)?^```(.*?)\n(.*?)^```$"
+    return re.findall(block, TEXT[page], re.DOTALL | re.MULTILINE)
+
+
+def shown(page: str) -> Iterator[tuple[str, str]]:
+    """Each command of the page with the lines shown below it; files that the page shows come as commands too."""
+    for file, language, content in blocks(page):
+        if file:
+            yield f"mkdir -p '{Path(file).parent}' && cat > '{file}' <<'END OF FILE'\n{content}END OF FILE", ""
+        elif language == "console":
+            for piece in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+                command, _, lines = piece.partition("\n")
+                yield command.partition("  #")[0].strip(), lines
+
+
+def parted(text: str) -> tuple[list[str], list[str]]:
+    """The lines of an output and, sorted, the rows of its tables of runs; times and processors left out."""
+    text = re.sub(r"with \d+ at a time", "with N at a time", re.sub(TIME, "TIME", text))
+    lines = [line.rstrip() for line in text.splitlines()]
+    rows = [re.fullmatch(ROW, line) for line in lines]
+    return [line for line, row in zip(lines, rows, strict=True) if not row], sorted(row[1] for row in rows if row)
+
+
+def differs(expected: str, printed: str) -> str:
+    """What is wrong with an output, if anything: … stands for anything, alone in a line for any number of lines."""
+    if not expected.strip():
+        return ""
+    (lines, rows), (printed_lines, printed_rows) = parted(expected), parted(printed)
+    pattern = "".join(
+        r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in lines
+    )  # fmt: skip
+    if not re.fullmatch(pattern, "".join(f"{line}\n" for line in printed_lines)):
+        return "not as shown"
+    missing = [row for row in rows if row not in printed_rows]
+    if missing or (rows != printed_rows and "…" not in lines):
+        return f"other rows: {missing or printed_rows}"
+    return ""
+
+
+def printed(script: list[str], folder: Path, clone: Path) -> Iterator[tuple[int, str]]:
+    """Run the commands in one shell; the exit code of each and what it printed, errors included."""
+    end, log = "-- end of command", folder / "printed"
+    text = "\n".join(f"{command}\necho; echo '{end}' $?" for command in script)
+    where = environment(folder / "dognet") | {"CLONE": str(clone), "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
+    where |= {"HOME": str(folder), "GIT_TERMINAL_PROMPT": "0"}
+    start = folder / "dognet" if (folder / "dognet").exists() else folder
+    with log.open("wb") as file, subprocess.Popen(
+        ["bash", "-c", text], cwd=start, env=where, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+        start_new_session=True,
+    ) as shell:  # fmt: skip
+        try:
+            shell.wait(600)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)  # servers that the page started
+    pieces = re.split(rf"\n?^{end} (\d+)\n", log.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(pieces) == 2 * len(script) + 1, pieces[-1]
+    yield from ((int(code), text) for text, code in zip(pieces[::2], pieces[1::2], strict=False))
+
+
+@pytest.mark.parametrize("page", [page for page in ["README.md", *PAGES] if list(shown(page))])
+def test_every_command_of_a_page_prints_what_the_page_shows(page: str, clone: Path, tmp_path: Path) -> None:
+    commands = [(command, lines) for command, lines in shown(page) if command not in NOT_HERE]
+    if "git clone ADDRESS dognet" not in dict(commands):
+        shutil.copytree(clone, tmp_path / "dognet")
+    script = [IN_PLACE.get(command, command) for command, _ in commands]
+    wrong = []
+    for (command, lines), (code, text) in zip(commands, printed(script, tmp_path, clone), strict=True):
+        fault = differs(lines, text)
+        if bool(code) != bool(FAILURE.search(lines)):
+            fault += f" exit code {code}"
+        if fault:
+            wrong.append(f"$ {command}\n{text}[{fault.strip()}]")
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_a_wrong_figure_is_told_and_a_time_is_not() -> None:
+    shown = "study width: 2 runs, about 3 s with 2 at a time\n1/2  2  0.4616  0.7452     0.63        1 s\n…\n"
+    printed = "study width: 2 runs, about 41 s with 8 at a time\n1/2  4  0.1  1.0   7.63        1 s\n"
+    row = "2/2  2  0.4616  0.7452     0.71\n"
+    assert differs(shown, printed + row) == ""
+    assert differs(shown, printed + row.replace("0.4616", "0.4617"))
+    assert differs(shown.replace("2 runs", "3 runs"), printed + row)
+    assert differs(shown.replace("…\n", ""), printed + row)
+    assert differs("loss 0.1\n", "loss 0.1\nand more\n")
+
+
+def test_every_command_block_is_one_that_a_test_runs() -> None:
+    for page in TEXT:
+        for _, language, content in blocks(page):
+            where = f"{page}: {content.splitlines()[0]}"
+            assert language not in ("sh", "bash", "shell") or page in ELSEWHERE, where
+            assert language != "console" or content.startswith("$ ") or page in ELSEWHERE, where
+            assert language or not re.search(r"^(\$ |dognet|dvc|make|python|pip)", content), where
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_links_of_the_plain_pages_lead_somewhere(name: str) -> None:
+    page = REPOSITORY / name
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", TEXT[name]):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+# --- the site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as a site, built with warnings as errors."""
+    pytest.importorskip("sphinx", reason="Sphinx is not installed: pip install '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", "-d", f"{folder}/doctrees"]
+    answer = subprocess.run(
+        [*words, "docs", f"{folder}/html"], cwd=REPOSITORY, env=environment(REPOSITORY), capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    return folder / "html"
+
+
+class Page(HTMLParser):
+    """The links of a page, what it loads by itself, and the names that links may lead to."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.names: set[str] = {""}
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.names.add(values.get("id", ""))
+        if tag == "a" or values.get("rel") in ("search", "index", "next", "prev"):
+            self.links |= {values[name] for name in ("href",) if name in values}
+        else:
+            self.loads |= {values[name] for name in ("src", "href", "data", "poster") if name in values}
+
+
+def test_the_site_builds_and_every_link_in_it_leads_somewhere(site: Path) -> None:
+    pages = {file: Page(file) for file in site.rglob("*.html")}
+    assert len(pages) > len(PAGES)
+    for file, page in pages.items():
+        for link in page.links | page.loads:
+            parts = urlsplit(link)
+            if parts.scheme in ("http", "https", "data"):
+                continue
+            target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            assert target.exists(), f"{file.name}: {link}"
+            assert target not in pages or unquote(parts.fragment) in pages[target].names, f"{file.name}: {link}"
+
+
+def test_the_site_loads_nothing_from_another_host(site: Path) -> None:
+    for file in site.rglob("*.html"):
+        assert not [load for load in Page(file).loads if urlsplit(load).netloc], file.name
+    for style in site.rglob("*.css"):
+        assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*", style.read_text("utf-8")), style.name
