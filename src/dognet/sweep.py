@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,44 @@ from dognet.pipeline import runs_folder
 from dognet.runs import Run, RunError
 from dognet.studies import Settings
 
-COLUMNS = 100  # the longest line; an error that is cut there stands whole at the end
+NUMBER = re.compile(r"[\d.e+-]+")
+FIGURES = "train loss", "test accuracy", "seconds", "time left"
+
+
+class Table:
+    """The lines that a sweep prints: whole in a file; on a terminal what has room there, long values cut at the front.
+
+    Settings that are numbers stand at the right of their columns. An error that is cut stands whole at the sweep's end.
+    """
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self.digits = len(str(len(points)))
+        values = {name: [self.cut(point.swept[name]) for point in points] for name in points[0].swept}
+        self.widths = {
+            name: max(len(name), *map(len, column))
+            * (1 if all(map(NUMBER.fullmatch, column)) else -1)  # below 0: to the left
+            for name, column in values.items()
+        }
+
+    def cut(self, value: str) -> str:
+        """Return a setting's value as it is shown."""
+        return value if self.room is None or len(value) <= 20 else f"…{value[-19:]}"
+
+    def line(self, count: str, settings: Mapping[str, str], *figures: str) -> str:
+        """Return a line, without the last figures where the terminal is too narrow for all."""
+        cells = [count.rjust(2 * self.digits + 1)]
+        for name, width in self.widths.items():
+            cells.append(self.cut(settings[name]).rjust(width) if width > 0 else self.cut(settings[name]).ljust(-width))
+        for figure in figures:
+            if self.room is not None and len(figures) > 1 and len("  ".join([*cells, figure])) > self.room:
+                break
+            cells.append(figure)
+        return "  ".join(cells)[: self.room].rstrip()
+
+    def head(self) -> str:
+        """Return the line above the others."""
+        return self.line("", {name: name for name in self.widths}, *FIGURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +196,8 @@ def show(before: dict[Point, int], points: Sequence[Point], over: threading.Even
     if not before:
         return
     start, amounts = time.monotonic(), shares(list(before), points)
-    widths = {name: max(len(name), *(len(point.swept[name]) for point in points)) for name in points[0].swept}
-    whole, n_points = sum(amounts.values()), len(points)
-    heads = "  ".join(f"{name:<{width}}" for name, width in widths.items())
-    print(f"{'':{2 * len(str(n_points)) + 1}}  {heads}  train loss  test accuracy  seconds  time left")
+    whole, n_points, table = sum(amounts.values()), len(points), Table(points)
+    print(table.head(), flush=True)
     last = False
     while before and not last:
         last = over.wait(0.2)
@@ -169,11 +207,11 @@ def show(before: dict[Point, int], points: Sequence[Point], over: threading.Even
                 continue
             del before[point]
             left = sum(amounts[other] for other in before)
-            count = f"{n_points - len(before):>{len(str(n_points))}}/{n_points}"
-            cells = "  ".join(f"{point.swept[name]:<{width}}" for name, width in widths.items())
-            line = f"failed: {error}"
-            if run is not None:
-                loss, accuracy = run.metrics["train_loss"], run.metrics["test_accuracy"]
-                remains = duration((time.monotonic() - start) * left / (whole - left)) if left else ""
-                line = f"{loss:<10.4g}  {accuracy:<13.4f}  {run.info['seconds']:>7.2f}  {remains:>9}"
-            print(f"{count}  {cells}  {line}"[:COLUMNS].rstrip(), flush=True)
+            count = f"{n_points - len(before)}/{n_points}"
+            if run is None:
+                print(table.line(count, point.swept, f"failed: {error}"), flush=True)
+                continue
+            loss, accuracy = run.metrics["train_loss"], run.metrics["test_accuracy"]
+            remains = duration((time.monotonic() - start) * left / (whole - left)) if left else ""
+            figures = f"{loss:<10.4g}", f"{accuracy:<13.4f}", f"{run.info['seconds']:>7.2f}", f"{remains:>9}"
+            print(table.line(count, point.swept, *figures), flush=True)
