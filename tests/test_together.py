@@ -96,9 +96,9 @@ def test_runs_that_write_one_folder_at_once_leave_a_whole_one_or_say_that_they_f
     for _ in range(3):
         results = at_once(tmp_path, *[words] * 4)
         assert not [text for _, text in results if "Traceback" in text], results
-        for run in runs.over(tmp_path):
+        for run in runs.over(tmp_path / "experiments"):
             assert run.finished or 1 in [code for code, _ in results]
-        assert at_once(tmp_path, words[:2])[0][0] == 0
-        (run,) = runs.over(tmp_path)
+        assert at_once(tmp_path, ("dognet", "ITERS=300", "tracking_uri=none"))[0][0] == 0
+        (run,) = runs.over(tmp_path / "experiments")
         assert run.finished
         assert not list(run.folder.glob("*.part"))
