@@ -66,6 +66,7 @@ def task(settings: DictConfig) -> None:
     from dognet import pipeline, progress, runs, sync
     from dognet.images import ImagesError
     from dognet.nnet import InputError
+    from dognet.runs import RunError
 
     try:
         config = checked(settings, HydraConfig.get().runtime.choices["data"])
@@ -78,7 +79,7 @@ def task(settings: DictConfig) -> None:
                 run = pipeline.run(config, root, report=report, overrides=overrides)
             print(progress.figures(run))
             print(os.path.relpath(run.folder) + (", already trained" if run.info["start"] < began else ""), flush=True)
-        except (ImagesError, InputError, FloatingPointError, MemoryError, OSError) as error:
+        except (ImagesError, InputError, RunError, FloatingPointError, MemoryError, OSError) as error:
             fault = f"dognet: {error}"  # the failed run is recorded first
     sys.exit(fault)
 
@@ -117,7 +118,7 @@ def start() -> None:
         sys.exit(f"dognet: {one_line(error)}")
     except OSError as error:  # a disk that is full, or not to be written
         sys.exit(f"dognet: {error}")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         if not raised_in_hydra(error):
             raise
         sys.exit(f"dognet: Hydra can't work with these overrides ({error}): write name=value, as in hiddenNodes=8")

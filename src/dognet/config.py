@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,14 @@ POSITIVE = "a positive finite number", lambda value: 0 < value < math.inf
 WHOLE = "a whole number from 0 to 10^15", lambda value: 0 <= value <= 10**15
 ROWS = "a whole number from 10 to 10^8", lambda value: 10 <= value <= 10**8
 SHA256 = "64 hex digits, or nothing", lambda value: len(value) in (0, 64) and set(value) <= set("0123456789abcdef")
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # no folder on Windows can be named so
 FOLDER_NAME = (
     "a plain name: letters, digits, _ - and . inside",
     lambda value: (
         value.replace("_", "a").replace("-", "a").replace(".", "a").isalnum()
         and not value.startswith((".", "-"))
+        and not value.endswith(".")
+        and not DEVICE.match(value)
         and len(value) <= 100
         and value.isascii()
     ),

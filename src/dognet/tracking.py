@@ -35,6 +35,7 @@ QUIET = {  # for MLflow, before it is imported
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is down is given up after 5 s; by default after 245 s
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds, for one that takes requests and never answers; by default 120
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
+    "PGCONNECT_TIMEOUT": "5",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -113,6 +114,10 @@ class Store:
         with self.writing():
             if self.file:
                 self.prepare(self.file)
+            elif not uri.startswith("http"):
+                from sqlalchemy import create_engine
+
+                create_engine(uri).connect().close()  # MLflow itself would try a silent database for minutes
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)  # a store that can't be used is to say so here
 
@@ -128,7 +133,7 @@ class Store:
                 if self.uri.startswith("http"):  # MLflow itself would try a silent server for minutes
                     get(f"{self.uri.rstrip('/')}/health", timeout=5)
                 yield
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
             raise StoreError(f"{without_password(self.uri)}: {why(error)}") from error
 
     def prepare(self, file: Path) -> None:
