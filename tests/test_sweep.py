@@ -264,8 +264,10 @@ def test_a_killed_sweep_leaves_nothing_half_done_and_goes_on_where_it_stopped(pr
             (os.killpg if how == "SIGINT" else os.kill)(sweeping.pid, getattr(signal, how))  # Ctrl-C reaches the group
         _, told = sweeping.communicate(timeout=30)
         if not done and sweeping.returncode:
-            assert sweeping.returncode == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}[how]
-            assert told == {"SIGINT": "dognet: interrupted\n", "SIGTERM": "", "SIGKILL": ""}[how]
+            # below 0: by the signal itself, while the interpreter was ending; there is nothing to tell any more
+            assert sweeping.returncode in {"SIGINT": (130, -2), "SIGTERM": (143, -15), "SIGKILL": (-9,)}[how]
+            told = re.sub(r".*resource_tracker: There appear to be.*\n +warnings.warn\(\n", "", told)  # joblib cleans up
+            assert told == ("dognet: interrupted\n" if sweeping.returncode == 130 else "")
         assert wait_for(lambda: not [pid for pid in processes(project) if "tracker" not in command(pid)], 3)
         for name in finished(project):
             assert results(project)[name] == whole[name]

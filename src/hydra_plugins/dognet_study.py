@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, cast
 
@@ -46,25 +46,28 @@ class StudySweeper(Sweeper):
         fixed, swept = studies.split([*(f"{name}={values}" for name, values in self.params.items()), *arguments])
         loader = studies.PointLoader(self.context.config_loader, fixed)
         root = project_root()
-        points = sweep.locate(studies.compose(loader, self.settings, swept), root)
-        settings = points[0].config  # study, force, plan and tracking_uri are the same in all
-        finished = [] if settings.force else [run for point in points if (run := point.finished())]
-        folders = {run.folder for run in finished}
-        todo = [point for point in points if point.folder not in folders]
-        todo.sort(key=lambda point: (point.config.ITERS, -point.config.hiddenNodes))  # long runs last would end alone
-        timed = finished or [run for run in runs.over(runs_folder(root, settings.study)) if run.finished]
-        print(f"study {settings.study}: {sweep.plan(todo, points, timed, self.processes())}")
-        if settings.plan:
-            return
-        following = sync.following(settings.study, settings.tracking_uri, root)
-        with sweep.alone(runs_folder(root, settings.study)), following:
-            with sweep.shown(todo, points), deaf_workers():
-                failures = self.launch(loader, todo)
-            try:  # while the last runs are recorded
-                path = report.write_report(settings.study, root, self.context.config_loader)
-                print(os.path.relpath(path), flush=True)
-            except (SweepError, OSError) as error:  # these runs were beside the study's own grid, or all have failed
-                print(f"no report: {error}")
+        grid = studies.compose(loader, self.settings, swept)
+        _, _, config = grid[0]  # study, force, plan and tracking_uri are the same in all
+        folder = runs_folder(root, config.study)
+        recording = nullcontext() if config.plan else sync.following(config.study, config.tracking_uri, root)
+        with recording:  # from now on, for MLflow takes its time to start
+            points = sweep.locate(grid, root)
+            finished = [] if config.force else [run for point in points if (run := point.finished())]
+            folders = {run.folder for run in finished}
+            todo = [point for point in points if point.folder not in folders]
+            todo.sort(key=lambda point: (point.config.ITERS, -point.config.hiddenNodes))  # long runs last would end alone
+            timed = finished or [run for run in runs.over(folder) if run.finished]
+            print(f"study {config.study}: {sweep.plan(todo, points, timed, self.processes())}")
+            if config.plan:
+                return
+            with sweep.alone(folder):
+                with sweep.shown(todo, points), deaf_workers():
+                    failures = self.launch(loader, todo)
+                try:  # while the last runs are recorded
+                    path = report.write_report(config.study, root, self.context.config_loader)
+                    print(os.path.relpath(path), flush=True)
+                except (SweepError, OSError) as error:  # these runs were beside the study's own grid, or all have failed
+                    print(f"no report: {error}")
         if failures:
             raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
