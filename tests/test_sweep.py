@@ -144,6 +144,8 @@ def test_the_plan_knows_how_long_the_rest_will_take(project):
     sweep(project, "seed=1", "ITERS=3000")
     words = ("seed=range(1,10)", "ITERS=3000")
     assert re.search(r"1 finished, 8 to do, about \d+ s with 1 at a time", sweep(project, *words, "plan=true").stdout)
+    cluster = sweep(project, *words, "plan=true", "hydra/launcher=cluster").stdout
+    assert re.search(r"1 finished, 8 to do, about \d+ s on one core, shared by the cluster's\n", cluster)
     seconds = finished(project)["hiddenNodes=4,stepSize=0.3,ITERS=3000,seed=1"]["seconds"]
     longer = sweep(project, "seed=2,3", "ITERS=3000000", "plan=true").stdout  # a grid of which no run is finished yet
     told = re.search(r"0 finished, 2 to do, about (\d+) (s|min) with 1 at a time", longer)
@@ -266,7 +268,9 @@ def test_a_killed_sweep_leaves_nothing_half_done_and_goes_on_where_it_stopped(pr
         if not done and sweeping.returncode:
             # below 0: by the signal itself, while the interpreter was ending; there is nothing to tell any more
             assert sweeping.returncode in {"SIGINT": (130, -2), "SIGTERM": (143, -15), "SIGKILL": (-9,)}[how]
-            told = re.sub(r".*resource_tracker: There appear to be.*\n +warnings.warn\(\n", "", told)  # joblib cleans up
+            told = re.sub(
+                r".*resource_tracker: There appear to be.*\n +warnings.warn\(\n", "", told
+            )  # joblib cleans up
             assert told == ("dognet: interrupted\n" if sweeping.returncode == 130 else "")
         assert wait_for(lambda: not [pid for pid in processes(project) if "tracker" not in command(pid)], 3)
         for name in finished(project):

@@ -152,13 +152,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def plan(todo: Sequence[Point], points: Sequence[Point], finished: Sequence[Run], processes: int) -> str:
-    """Return in words how many runs there are, how many of them are finished, and how long the rest will take."""
+def plan(todo: Sequence[Point], points: Sequence[Point], finished: Sequence[Run], processes: int | None) -> str:
+    """Return in words how many runs there are, how many are finished, how long the rest takes (None: on a cluster)."""
     told = f"{len(points)} run{'s' if len(points) != 1 else ''}, {len(points) - len(todo)} finished, {len(todo)} to do"
-    seconds = pace(finished) * sum(shares(todo, points).values()) / processes
+    seconds = pace(finished) * sum(shares(todo, points).values()) / (processes or 1)
     if not seconds > 0:
         return told
-    return f"{told}, about {duration(seconds)} with {processes} at a time"
+    share_out = f"with {processes} at a time" if processes else "on one core, shared by the cluster's"
+    return f"{told}, about {duration(seconds)} {share_out}"
 
 
 @contextmanager

@@ -55,9 +55,12 @@ class StudySweeper(Sweeper):
             finished = [] if config.force else [run for point in points if (run := point.finished())]
             folders = {run.folder for run in finished}
             todo = [point for point in points if point.folder not in folders]
-            todo.sort(key=lambda point: (point.config.ITERS, -point.config.hiddenNodes))  # long runs last would end alone
+            todo.sort(
+                key=lambda point: (point.config.ITERS, -point.config.hiddenNodes)
+            )  # long runs last would end alone
             timed = finished or [run for run in runs.over(folder) if run.finished]
-            print(f"study {config.study}: {sweep.plan(todo, points, timed, self.processes())}")
+            on_cluster = "address" in self.settings.hydra.launcher
+            print(f"study {config.study}: {sweep.plan(todo, points, timed, None if on_cluster else self.processes())}")
             if config.plan:
                 return
             with sweep.alone(folder):
@@ -66,7 +69,10 @@ class StudySweeper(Sweeper):
                 try:  # while the last runs are recorded
                     path = report.write_report(config.study, root, self.context.config_loader)
                     print(os.path.relpath(path), flush=True)
-                except (SweepError, OSError) as error:  # these runs were beside the study's own grid, or all have failed
+                except (
+                    SweepError,
+                    OSError,
+                ) as error:  # these runs were beside the study's own grid, or all have failed
                     print(f"no report: {error}")
         if failures:
             raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
