@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dognet import studies
 from dognet.config import Config, ConfigError, project_root
 from dognet.errors import SweepError, one_line, raised_in_hydra
+from dognet.interrupt import interruptible
 
 HERE = Path(__file__).resolve().parent
 CONF = next(  # the project's own, else the wheel's, else the repository's
@@ -84,27 +85,13 @@ def task(settings: DictConfig) -> None:
     sys.exit(fault)
 
 
+@interruptible("dognet")
 def main() -> None:
     """Start ``dognet``: whatever goes wrong by the user's or the machine's doing ends it in one line."""
-    interrupted = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
-        signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing them over six lines
-    try:
-        start()
-    except BaseException:
-        if not interrupted:  # in the middle of OmegaConf, an interrupt comes out as another error
-            raise
-        print("dognet: interrupted", file=sys.stderr)
-        sys.exit(130)
+    start()
 
 
 def start() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from dognet import images, runs
 from dognet.files import sha256, write
 from dognet.images import ImagesError
+from dognet.interrupt import interruptible
 from dognet.nnet import InputError, NNet, logloss
 from dognet.runs import RunError
 
@@ -30,6 +31,7 @@ def evaluate(data: Path, folder: Path) -> str:
     return str(metrics["digest"])
 
 
+@interruptible("evaluate")
 def main() -> None:
     """Run the stage on the pipeline's run folder."""
     told = runs.noted(runs.PIPELINE)

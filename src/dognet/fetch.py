@@ -17,6 +17,7 @@ from dognet import images
 from dognet.config import Config, ConfigError
 from dognet.files import sha256, write
 from dognet.images import ImagesError
+from dognet.interrupt import interruptible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +125,7 @@ def check_sha256(config: Config, paths: tuple[Path, Path], *, pinned: bool) -> N
         raise ImagesError(f"conf/data/{config.source}.yaml must hold the sha256 of your files; paste:{lines}")
 
 
+@interruptible("fetch")
 def main() -> None:
     """Run the stage with the settings in conf/."""
     try:

@@ -10,6 +10,7 @@ from dognet import config as settings
 from dognet import runs, tracking, views
 from dognet.config import ConfigError, project_root
 from dognet.files import sha256, write
+from dognet.interrupt import interruptible
 from dognet.runs import PIPELINE, Run, RunError
 from dognet.tracking import Store, StoreError
 
@@ -22,6 +23,7 @@ def restored(digest: str) -> Run:
     return runs.finish(PIPELINE, info)
 
 
+@interruptible("track")
 def main() -> None:
     """Record the pipeline's run folder in MLflow; the marker that the stage leaves holds its digest."""
     root = project_root()

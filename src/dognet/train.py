@@ -12,6 +12,7 @@ from dognet import images, plots, runs
 from dognet.config import Config, ConfigError
 from dognet.files import sha256, write
 from dognet.images import ImagesError
+from dognet.interrupt import interruptible
 from dognet.nnet import NNet, Report
 
 
@@ -55,6 +56,7 @@ def train(
     return info | {"seconds": round(time.perf_counter() - clock, 3)}
 
 
+@interruptible("train")
 def main() -> None:
     """Run the stage with the settings in conf/."""
     try:

@@ -1,0 +1,81 @@
+"""Signals at random moments of a training, of `dvc repro` and of a recording: nothing half done counts, all goes on.
+
+Sweeps are killed in test_sweep.py, recordings of many runs in test_tracking.py.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import environment, run_in
+from mlflow import MlflowClient
+
+from dognet import runs
+
+ROUNDS = 15 if os.environ.get("DOGNET_SOAK") else 2
+RESULTS = "config.yaml", "curve.csv", "curve.svg", "metrics.json", "weights.npz", "weights.svg"
+TRAINING = "dognet", "ITERS=3000", "force=true"
+REPRO = "dvc", "repro", "--force"
+RECORDING = ("dognet-sync",)
+
+
+def results(project: Path) -> dict[str, list[bytes]]:
+    """The files of every run that counts as finished."""
+    found = [run.folder for run in runs.over(project / "experiments") if run.finished]
+    return {os.path.relpath(folder, project): [(folder / name).read_bytes() for name in RESULTS] for folder in found}
+
+
+def recorded(project: Path) -> Counter[tuple[str, str, str]]:
+    """What MLflow holds: experiment, digest and status of each run."""
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiments = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
+    found = client.search_runs(list(experiments))
+    return Counter((experiments[run.info.experiment_id], run.data.tags["digest"], run.info.status) for run in found)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("words", [TRAINING, REPRO, RECORDING], ids=["dognet", "dvc repro", "dognet-sync"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_is_ended_at_any_moment_leaves_nothing_half_done_and_goes_on(
+    project: Path, how: signal.Signals, words: tuple[str, ...]
+) -> None:
+    run = run_in(project)
+    if words == RECORDING:
+        run("dognet", "--multirun", "seed=range(4)", "ITERS=200", "tracking_uri=none")
+    run(*words)
+    whole, known = results(project), recorded(project)
+    assert {status for _, _, status in known} == {"FINISHED"}
+    begin = time.monotonic()
+    run(*words)
+    usual = time.monotonic() - begin
+    dice = random.Random(f"{how} {words}")
+    log, ended = project.parent / "log", 0
+    while ended < ROUNDS:
+        if words == RECORDING:
+            for file in project.glob("mlflow.db*"):
+                file.unlink()
+        else:
+            for folder in whole:
+                shutil.rmtree(project / folder, ignore_errors=True)
+        with log.open("w") as file:  # not a pipe: that would wait for a stage that outlives its dvc
+            process = subprocess.Popen(
+                words, cwd=project, env=environment(project), stdout=file, stderr=file, start_new_session=True
+            )
+        time.sleep(dice.uniform(0.2, usual))
+        if process.poll() is None:
+            ended += 1
+            (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # Ctrl-C reaches the group
+        process.wait(60)
+        assert "in main\n" not in log.read_text()  # no traceback through a command of ours; Python's start is not ours
+        assert results(project).items() <= whole.items()
+    run(*words)
+    assert results(project) == whole
+    assert recorded(project) == known
