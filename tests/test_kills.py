@@ -1,6 +1,6 @@
-"""Signals at random moments of a training, of `dvc repro` and of a recording: nothing half done counts, all goes on.
+"""Signals at random moments of a training and of `dvc repro`: nothing half done counts, the same command goes on.
 
-Sweeps are killed in test_sweep.py, recordings of many runs in test_tracking.py.
+Sweeps are killed in test_sweep.py, recordings in test_tracking.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ ROUNDS = 15 if os.environ.get("DOGNET_SOAK") else 2
 RESULTS = "config.yaml", "curve.csv", "curve.svg", "metrics.json", "weights.npz", "weights.svg"
 TRAINING = "dognet", "ITERS=3000", "force=true"
 REPRO = "dvc", "repro", "--force"
-RECORDING = ("dognet-sync",)
 
 
 def results(project: Path) -> dict[str, list[bytes]]:
@@ -42,14 +41,12 @@ def recorded(project: Path) -> Counter[tuple[str, str, str]]:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("words", [TRAINING, REPRO, RECORDING], ids=["dognet", "dvc repro", "dognet-sync"])
+@pytest.mark.parametrize("words", [TRAINING, REPRO], ids=["dognet", "dvc repro"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_what_is_ended_at_any_moment_leaves_nothing_half_done_and_goes_on(
     project: Path, how: signal.Signals, words: tuple[str, ...]
 ) -> None:
     run = run_in(project)
-    if words == RECORDING:
-        run("dognet", "--multirun", "seed=range(4)", "ITERS=200", "tracking_uri=none")
     run(*words)
     whole, known = results(project), recorded(project)
     assert {status for _, _, status in known} == {"FINISHED"}
@@ -59,12 +56,8 @@ def test_what_is_ended_at_any_moment_leaves_nothing_half_done_and_goes_on(
     dice = random.Random(f"{how} {words}")
     log, ended = project.parent / "log", 0
     while ended < ROUNDS:
-        if words == RECORDING:
-            for file in project.glob("mlflow.db*"):
-                file.unlink()
-        else:
-            for folder in whole:
-                shutil.rmtree(project / folder, ignore_errors=True)
+        for folder in whole:
+            shutil.rmtree(project / folder, ignore_errors=True)
         with log.open("w") as file:  # not a pipe: that would wait for a stage that outlives its dvc
             process = subprocess.Popen(
                 words, cwd=project, env=environment(project), stdout=file, stderr=file, start_new_session=True

@@ -24,7 +24,7 @@ from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
 ROWS = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "datasets")
-KILLS, FOLDERS = (30, 100) if os.environ.get("DOGNET_SOAK") else (3, 24)
+KILLS, FOLDERS = (30, 100) if os.environ.get("DOGNET_SOAK") else (2, 24)
 
 
 def store(root: Path) -> Store:
@@ -306,7 +306,10 @@ def test_a_table_of_runs_is_read_while_another_is_recorded(grid: Path) -> None:
 
 
 @pytest.mark.soak
-def test_kills_at_random_moments_leave_every_run_whole_and_once(tmp_path: Path, empty_store: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_kills_at_random_moments_leave_every_run_whole_and_once(
+    tmp_path: Path, empty_store: Path, how: signal.Signals
+) -> None:
     root = tmp_path / "killed"
     for seed in range(FOLDERS):
         pipeline.run(small(study="grid", ITERS=20, seed=seed), root)
@@ -315,12 +318,16 @@ def test_kills_at_random_moments_leave_every_run_whole_and_once(tmp_path: Path, 
     killed = 0
     while killed < KILLS:
         begin = time.time()
-        with subprocess.Popen(words, cwd=root, start_new_session=True, stdout=subprocess.PIPE) as process:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(words, cwd=root, start_new_session=True, **pipes) as process:
             wait_until(lambda since=begin: process.poll() is not None or touched(root / "mlflow.db-wal") > since)
             time.sleep(dice.uniform(0, 0.08 * FOLDERS / KILLS))
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, how)
                 killed += 1
+                told = process.communicate()[1]
+                assert told == ("dognet-sync: interrupted\n" if process.returncode == 130 else "")
+                assert process.returncode in (130, -how)  # by the signal itself: while the interpreter was ending
             else:  # it was faster: once more from the start
                 shutil.rmtree(root / "mlartifacts")
                 shutil.copy(empty_store, root / "mlflow.db")
