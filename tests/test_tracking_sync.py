@@ -125,7 +125,7 @@ def test_dognet_sync_names_a_damaged_run_and_goes_on(grid: Path, run: Run) -> No
     answer = run("dognet-sync")
     assert answer.stdout == "11 recorded, 0 were there\n"
     assert answer.stderr.count("\n") == 1
-    assert f"{first.name}/weights.npz: not as it was written" in answer.stderr
+    assert f"dognet-sync: {first}/weights.npz: not as it was written" in answer.stderr
 
 
 def test_dognet_sync_rebuilds_a_store_that_was_deleted(grid: Path, run: Run) -> None:

@@ -272,7 +272,10 @@ def checked_copy(folder: Path) -> Iterator[Run]:
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.part", "tracked"))
         except OSError as error:
             raise RunError(f"{folder}: not to be read: it is being written, or there is none") from error
-        run = runs.read(copy)
+        try:
+            run = runs.read(copy)
+        except RunError as error:
+            raise RunError(str(error).replace(str(copy), str(folder))) from None
         if run.finished:  # MLflow's page shows a CSV, and nothing of weights.npz
             with np.load(copy / "weights.npz") as weights:
                 nodes = ",".join(f"node {k}" for k in range(1, weights["W1"].shape[1] + 1))
