@@ -13,6 +13,7 @@ root_doc = "index"
 exclude_patterns = ["_build"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 nitpick_ignore = [("py:exc", "FloatingPointError")]  # Python's own: its index would have to be fetched
+suppress_warnings = ["misc.highlighting_failure"]  # … stands in for lines of code, and an output may begin with #
 
 myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]  # written as GitHub reads it
@@ -25,6 +26,7 @@ napoleon_use_param = False
 
 html_theme = "furo"
 html_show_sphinx = False
+html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
 html_math_renderer = "mathml"

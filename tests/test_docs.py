@@ -15,7 +15,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from conftest import REPOSITORY, environment
+from test_tracking_server import free_port, postgres
+
+__all__ = ["postgres"]
+
+from dognet.config import BOUNDS
 
 PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").rglob("*.md"))
 FRONT = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -27,7 +33,7 @@ IN_PLACE = {  # what a test runs instead, in the environment that there is
     "make repro": "make -o .venv/installed repro",
     "make test": "python -m pytest --version",
 }
-NOT_HERE = {"dognet-ui": "it serves until it is stopped; test_ui.py starts it"}
+SERVING = r"dognet-ui( \w+)?"  # until Ctrl-C; its next page asks a server of the team's, and is over at once
 ELSEWHERE = {"docs/cluster.md": "test_cluster.py runs its commands on two nodes", "CONTRIBUTING.md": "what CI runs"}
 
 TIME = r"\d+(\.\d+)? (s|min)\b"
@@ -52,9 +58,18 @@ def shown(page: str) -> Iterator[tuple[str, str]]:
                 yield command.partition("  #")[0].strip(), lines
 
 
+def in_place(command: str) -> str:
+    """What a test runs for a command that is shown."""
+    if re.fullmatch(SERVING, command):
+        until = "until grep -q Ctrl-C ui || ! kill -0 $! 2> /dev/null; do sleep 0.1; done"
+        return f"({command} > ui 2>&1 & {until}; kill $! 2> /dev/null; wait $!; cat ui; rm ui)"
+    return IN_PLACE.get(command, command)
+
+
 def parted(text: str) -> tuple[list[str], list[str]]:
-    """The lines of an output and, sorted, the rows of its tables of runs; times and processors left out."""
+    """The lines of an output and, sorted, the rows of its tables of runs; times, processors and ports left out."""
     text = re.sub(r"with \d+ at a time", "with N at a time", re.sub(TIME, "TIME", text))
+    text = re.sub(r"(localhost|127\.0\.0\.1):\d{4,}", r"\1:PORT", text)
     lines = [line.rstrip() for line in text.splitlines()]
     rows = [re.fullmatch(ROW, line) for line in lines]
     return [line for line, row in zip(lines, rows, strict=True) if not row], sorted(row[1] for row in rows if row)
@@ -62,8 +77,6 @@ def parted(text: str) -> tuple[list[str], list[str]]:
 
 def differs(expected: str, printed: str) -> str:
     """What is wrong with an output, if anything: … stands for anything, alone in a line for any number of lines."""
-    if not expected.strip():
-        return ""
     (lines, rows), (printed_lines, printed_rows) = parted(expected), parted(printed)
     pattern = "".join(
         r"(?:.*\n)*" if line == "…" else re.escape(line).replace("…", ".*") + r"\n" for line in lines
@@ -98,15 +111,22 @@ def printed(script: list[str], folder: Path, clone: Path) -> Iterator[tuple[int,
 
 
 @pytest.mark.parametrize("page", [page for page in ["README.md", *PAGES] if list(shown(page))])
-def test_every_command_of_a_page_prints_what_the_page_shows(page: str, clone: Path, tmp_path: Path) -> None:
-    commands = [(command, lines) for command, lines in shown(page) if command not in NOT_HERE]
+def test_every_command_of_a_page_prints_what_the_page_shows(
+    page: str, clone: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    commands = list(shown(page))
     if "git clone ADDRESS dognet" not in dict(commands):
         shutil.copytree(clone, tmp_path / "dognet")
-    script = [IN_PLACE.get(command, command) for command, _ in commands]
+    script = [in_place(command) for command, _ in commands]
+    if page == "docs/how-to/tracking-server.md":
+        server = urlsplit(request.getfixturevalue("postgres"))
+        here = {"db.example.org": "127.0.0.1", "5432": f"{server.port}", "PGUSER=mlflow": f"PGUSER={server.username}"}
+        here |= {"5000": f"{free_port()}", "/srv/mlflow": "../artifacts"}
+        script = [re.sub("|".join(here), lambda found: here[found[0]], command) for command in script]
     wrong = []
     for (command, lines), (code, text) in zip(commands, printed(script, tmp_path, clone), strict=True):
         fault = differs(lines, text)
-        if bool(code) != bool(FAILURE.search(lines)):
+        if code and not FAILURE.search(lines):
             fault += f" exit code {code}"
         if fault:
             wrong.append(f"$ {command}\n{text}[{fault.strip()}]")
@@ -138,6 +158,48 @@ def test_links_of_the_plain_pages_lead_somewhere(name: str) -> None:
     page = REPOSITORY / name
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", TEXT[name]):
         assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+# --- what pages say of the code
+
+
+def test_the_mathematics_shows_the_lines_of_the_code() -> None:
+    sources = [(REPOSITORY / f"src/dognet/{name}.py").read_text(encoding="utf-8") for name in ("nnet", "descent")]
+    code = "".join(f"{line.strip()}\n" for source in sources for line in source.splitlines())
+    pieces = [content for file, language, content in blocks("docs/mathematics.md") if language == "python" and not file]
+    assert len(pieces) > 10
+    for piece in pieces:
+        lines = [line.strip() for line in piece.splitlines()]
+        pattern = "".join(r"(.*\n)*?" if line == "…" else re.escape(f"{line}\n") for line in lines)
+        assert re.search(f"^{pattern}", code, re.MULTILINE), piece
+
+
+def test_the_reference_of_settings_has_each_with_its_value_and_bounds() -> None:
+    usual = yaml.safe_load((REPOSITORY / "conf/config.yaml").read_text(encoding="utf-8"))
+    bounds = {name: told for name, (told, _) in BOUNDS.items()} | dict.fromkeys(("force", "plan"), "true or false")
+    bounds["data"] = ", ".join(sorted(path.stem for path in (REPOSITORY / "conf/data").glob("*.yaml")))
+    usual |= {"data": next(entry["data"] for entry in usual.pop("defaults") if "data" in entry)}
+    sections = re.split(r"^(?=## |`data=)", TEXT["docs/reference/settings.md"], flags=re.MULTILINE)
+    for title, prefix, values in [
+        ("## Of a run", "", usual),
+        *((f"`data={name}`", "data.", conf_data(name)) for name in ("generated", "csv")),
+    ]:
+        section = next(section for section in sections if section.startswith(title))
+        rows = [row.split("|")[1:4] for row in section.splitlines() if row.startswith("| `")]
+        found = {tuple(cell.strip(" `") for cell in row) for row in rows}
+        expected = [(prefix + name, in_yaml(value), bounds.get(prefix + name, "")) for name, value in values.items()]
+        assert found == set(expected)
+
+
+def conf_data(name: str) -> dict[str, object]:
+    """The settings of a kind of images."""
+    values = yaml.safe_load((REPOSITORY / f"conf/data/{name}.yaml").read_text(encoding="utf-8"))
+    return {key: value for key, value in values.items() if key != "kind"}
+
+
+def in_yaml(value: object) -> str:
+    """A value as it is written in conf/; nothing for an empty one."""
+    return "" if value in (None, "") else yaml.safe_dump(value).splitlines()[0]
 
 
 # --- the site
