@@ -14,10 +14,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import alembic.command
 import pytest
+from alembic.script import ScriptDirectory
 from conftest import run_in, small, wait_until
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
+from mlflow.store.db.utils import _get_alembic_config
+from mlflow.store.tracking.dbmodels.initial_models import Base
+from sqlalchemy import create_engine
 
 from dognet import pipeline, runs, tracking
 from dognet.runs import RunError
@@ -285,6 +290,36 @@ def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
     (grid / "mlflow.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StoreError, match="the file is damaged; delete it, and dognet-sync makes it anew"):
         store(grid).record(folders(grid)[0])
+
+
+def schema_of_an_older_mlflow(file: Path, steps_back: int) -> None:
+    """Make the tables as MLflow had them so many migrations ago, with an experiment in them."""
+    engine, config = create_engine(f"sqlite:///{file}"), _get_alembic_config(f"sqlite:///{file}")
+    Base.metadata.create_all(engine)
+    revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, revisions[steps_back])
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'kept', 'active')")
+
+
+@pytest.mark.parametrize("steps_back", [1, 10, 40])
+def test_the_store_of_an_older_mlflow_is_brought_up_to_date_and_kept(grid: Path, steps_back: int) -> None:
+    (grid / "mlflow.db").unlink()
+    schema_of_an_older_mlflow(grid / "mlflow.db", steps_back)
+    store(grid).record(folders(grid)[0])
+    assert rows(grid)["runs"] == 1
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database:
+        assert {"kept", "grid"} <= {name for (name,) in database.execute("SELECT name FROM experiments")}
+
+
+def test_the_store_of_a_newer_mlflow_is_left_as_it_is_and_told(grid: Path) -> None:
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
+    with pytest.raises(StoreError, match=r"mlflow.db: its tables are another MLflow's; 'mlflow db upgrade'"):
+        store(grid).record(folders(grid)[0])
+    assert rows(grid)["runs"] == 0
 
 
 def test_a_moved_project_has_its_artifacts(grid: Path) -> None:

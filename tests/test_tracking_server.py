@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.server
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -123,3 +128,53 @@ def test_runs_are_recorded_on_a_server_whole_and_once_also_when_it_went_and_came
             one = recorded[runs.read(folder).info["digest"]]
             assert one.info.artifact_uri.startswith("mlflow-artifacts:/")
             assert_whole(client, one, folder)
+
+
+@contextmanager
+def slowed(port: int, seconds: float) -> Iterator[str]:
+    """An address that hands every request on to the server at this port, after some seconds."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(seconds)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            kept = {name: value for name, value in self.headers.items() if name != "Host"}
+            asked = urllib.request.Request(f"http://127.0.0.1:{port}{self.path}", body, kept, method=self.command)
+            try:
+                with urllib.request.urlopen(asked) as answer:
+                    code, content = answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                code, content = error.code, error.read()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asked has given up
+                self.wfile.write(content)
+
+        do_POST = do_PUT = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_a_slow_server_is_told_and_the_rest_is_recorded_later_once(project: Path, serving: Callable, port: int) -> None:
+    run = run_in(project)
+    with serving() as uri, slowed(port, 1.5) as slow:
+        begin = time.monotonic()
+        answer = run("dognet", "--multirun", "seed=range(6)", "ITERS=20", "study=slow", f"tracking_uri={slow}")
+        assert time.monotonic() - begin < 90  # all six would take minutes
+        assert len([run for run in runs.over(project / "experiments") if run.finished]) == 6
+        told = (
+            r"dognet: \d runs are not recorded in MLflow \(.*: slow: a run not recorded within 10 s\): dognet-sync .*\n"
+        )
+        assert re.fullmatch(told, answer.stderr)
+        run("dognet-sync", "--tracking-uri", uri)
+        recorded = [one for one in found(MlflowClient(tracking_uri=uri), "slow") if one.info.status == "FINISHED"]
+        assert len({one.data.tags["digest"] for one in recorded}) == len(recorded) == 6
+        assert len(found(MlflowClient(tracking_uri=uri), "slow")) == 6

@@ -222,6 +222,18 @@ def test_a_store_that_fails_is_told_once_and_hurts_no_training(
     assert statuses(grid) == []
 
 
+def test_a_store_that_another_program_has_locked_is_told_and_recorded_later(grid: Path, run: Run) -> None:
+    with contextlib.closing(sqlite3.connect(grid / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        answer = train(grid, f"sqlite:///{grid}/mlflow.db")
+        assert (answer.stdout, answer.returncode) == ("trained\n", 0)
+        assert "not recorded in MLflow (sqlite:///" in answer.stderr
+        assert answer.stderr.count("\n") == 1
+        assert "database is locked): dognet-sync records" in answer.stderr
+    assert run("dognet-sync").stdout == "13 recorded, 0 were there\n"
+    assert statuses(grid) == ["FINISHED"] * 13
+
+
 def test_a_full_disk_is_told_and_later_the_rest_is_recorded(grid: Path, run: Run) -> None:
     disk = grid / "disk"
     disk.mkdir()

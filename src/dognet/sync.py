@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -22,14 +23,16 @@ from dognet.interrupt import interruptible
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
+PATIENCE = 10  # seconds, where the end of a sweep waits for a store that answers slowly
 URI_HELP = "MLflow's store, if not the one of the project's settings"
 
 
 class Recorder:
     """Records the runs below a folder that MLflow lacks; only then is MLflow imported and its store opened."""
 
-    def __init__(self, uri: str, root: Path, since: float = 0) -> None:
+    def __init__(self, uri: str, root: Path, since: float = 0, patience: int = 0) -> None:
         self.uri, self.root, self.since = uri, root, since
+        self.patience = patience  # seconds that a run may take to be recorded; 0: as long as it does
         self.store: Store | None = None
         self.known: dict[str, set[tuple[str, str]]] = {}  # study: the runs it has whole in MLflow
         self.trouble = ""  # why the store failed when it was last tried
@@ -50,7 +53,8 @@ class Recorder:
             hidden = None if len(lacking) > 3 and not training else True  # None: unless on a terminal
             for path, info in tqdm(lacking, "recording in MLflow", unit="run", leave=False, disable=hidden):
                 try:
-                    self.open().record(path)
+                    with within(self.patience):
+                        self.open().record(path)
                 except RunError as error:
                     self.damaged.add(str(error))  # so it counts as unfinished, and is trained again
                     continue
@@ -124,6 +128,21 @@ def follow(folder: Path, recorder: Recorder) -> None:
 
 
 @contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """Raise StoreError if this takes longer; 0 is no limit."""
+
+    def too_slow(*_: object) -> None:
+        raise StoreError(f"slow: a run not recorded within {seconds} s")
+
+    signal.signal(signal.SIGALRM, too_slow)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+@contextmanager
 def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None]:
     """Meanwhile record the study's runs as each is over, in a process of its own: training never waits for MLflow.
 
@@ -157,7 +176,7 @@ def main() -> None:
     words = parser.parse_args()
     root = config.project_root()
     if words.follow:
-        follow(words.folders[0], Recorder(tracking.locate(None, root), root, since=time.time()))
+        follow(words.folders[0], Recorder(tracking.locate(None, root), root, since=time.time(), patience=PATIENCE))
         return
     recorder = Recorder(store_uri(words.tracking_uri, root), root)
     recorded = total = 0

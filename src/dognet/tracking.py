@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from dognet import runs
 from dognet.runs import Run, RunError
@@ -109,7 +109,7 @@ class Store:
         home = self.file.parent if self.file else root.resolve()
         self.artifacts = None if uri.startswith("http") else home / "mlartifacts"  # a server knows its own place
         place = Path(tempfile.gettempdir(), f"dognet-{getpass.getuser()}-{runs.hash_of({'uri': uri})}")
-        self.lock = FileLock(f"{self.file or place}.lock", timeout=60)
+        self.lock = FileLock(f"{self.file or place}.lock", timeout=20)
         self.experiments: dict[str, str] = {}
         with self.writing():
             if self.file:
@@ -132,6 +132,9 @@ class Store:
             with self.lock:
                 if self.uri.startswith("http"):  # MLflow itself would try a silent server for minutes
                     get(f"{self.uri.rstrip('/')}/health", timeout=5)
+                if self.file and self.file.is_file():  # and a file that is locked for 20 s
+                    with closing(sqlite3.connect(self.file, timeout=5)) as database:
+                        database.execute("BEGIN IMMEDIATE")
                 yield
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
             raise StoreError(f"{without_password(self.uri)}: {why(error)}") from error
@@ -252,9 +255,15 @@ class Store:
 def why(error: BaseException) -> str:
     """Return in one line why the store failed."""
     cause = error.__cause__ or error.__context__
+    if isinstance(error, Timeout):
+        return f"another process holds {error.lock_file}"
+    if isinstance(cause, StoreError):  # of ``sync.within``, which MLflow has wrapped
+        return str(cause)
     if {type(error).__name__, type(cause).__name__} & {"ConnectionError", "ConnectTimeout", "ReadTimeout"}:  # requests'
         return "no answer"
     line = str(error).splitlines()[0].strip() if str(error) else type(error).__name__
+    if "out-of-date database schema" in line:
+        return "its tables are another MLflow's; 'mlflow db upgrade' and its URI brings older ones up to date"
     if "malformed" in line or "not a database" in line:
         return "the file is damaged; delete it, and dognet-sync makes it anew from the run folders"
     return without_password(line)[:200]
