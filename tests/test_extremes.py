@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Run
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from hypothesis import HealthCheck, example, given, settings
@@ -73,6 +77,31 @@ def test_a_huge_step_ends_in_finite_weights_or_says_so(stepSize: float) -> None:
     else:
         assert np.isfinite(net.W1).all()
         assert not any(math.isnan(loss) for _, loss, _ in points)
+
+
+def test_an_infinite_loss_is_told_as_such_on_every_path(project: Path, run: Run) -> None:
+    answer = run("dognet", "--multirun", "stepSize=0.3,1e5", "seed=1,2", "ITERS=50", "study=steps")
+    assert answer.stderr == ""
+    cells = [row.split("|") for row in (project / "experiments" / "steps" / "report.md").read_text().splitlines()]
+    losses = {row[1].strip(): row[6].strip() for row in cells if len(row) == 9}
+    assert losses["100000.0"] == "inf"
+    assert 0 < float(losses["0.3"]) < 1
+    with closing(sqlite3.connect(project / "mlflow.db")) as database:
+        (largest,) = database.execute("SELECT max(abs(value)) FROM metrics").fetchone()
+        tagged = database.execute("SELECT value FROM tags WHERE key = 'infinite_loss'").fetchall()
+    assert largest < 1e6  # MLflow would make 1.8e308 of infinity, and draw its axes so far
+    assert tagged == [("from iteration 1",)] * 2
+    conf = project / "conf" / "config.yaml"
+    settings = conf.read_text()
+    conf.write_text(re.sub("ITERS: 10000", "ITERS: 50", re.sub(r"stepSize: 0.3", "stepSize: 1.0e+5", settings)))
+    assert "train loss inf nats" in run("dvc", "repro").stdout
+    assert re.search(r" inf +\S+ +inf\n", run("dvc", "metrics", "show").stdout)
+    conf.write_text(re.sub(r"stepSize: 0.3", "stepSize: 1.0e+300", settings))
+    answer = run("dvc", "repro", check=False)
+    assert answer.returncode
+    told = "train: the weights are no longer finite at iteration 2: stepSize 1e+300 is too large\n"
+    assert told in answer.stderr + answer.stdout
+    assert "Traceback" not in answer.stderr + answer.stdout
 
 
 def test_a_million_rows_train() -> None:

@@ -249,7 +249,8 @@ def loss_picture(cells: Sequence[Cell]) -> str:
         iterations, losses = curves(cell.runs)
         name = named(cell.settings) or "median"
         series[name] = iterations, np.median(losses, axis=0)
-        lower, upper = np.quantile(losses, (0.25, 0.75), axis=0)
+        with np.errstate(invalid="ignore"):  # between two infinite losses lies none: a gap
+            lower, upper = np.quantile(losses, (0.25, 0.75), axis=0)
         band[name] = lower, upper
     if not cells[0].settings:
         ordered = sorted(cells[0].runs, key=lambda run: run.metrics["train_loss"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import os
 import re
 import shutil
@@ -316,7 +317,8 @@ def params(run: Run) -> dict[str, str]:
 def metrics(run: Run) -> list[tuple[str, float, int, int]]:
     """Return (key, value, milliseconds, iteration) of the curves and, as final/..., of the figures to compare runs by.
 
-    The times are worked out from the run's own, so that recording again adds no row.
+    The times are worked out from the run's own, so that recording again adds no row. A loss that is infinite stays
+    out: MLflow would make 1.8e308 of it, and its charts reach that far.
     """
     start, end = times(run)
     if not run.finished:
@@ -331,12 +333,14 @@ def metrics(run: Run) -> list[tuple[str, float, int, int]]:
     figures = {key: value for key, value in run.metrics.items() if isinstance(value, float | int)}
     if "seconds" in run.info:
         figures["seconds"] = run.info["seconds"]
-    return found + [(f"final/{key}", value, end, 0) for key, value in figures.items()]
+    found += [(f"final/{key}", value, end, 0) for key, value in figures.items()]
+    return [row for row in found if math.isfinite(row[1])]
 
 
 def tags(run: Run) -> dict[str, str]:
     """Return what the run is and where it comes from."""
     info, (key, value) = run.info, identity(run.folder, run.info)
+    infinite = [f"from iteration {k}" for k, loss, _ in (run.curve() if run.finished else ()) if math.isinf(loss)]
     told = ("study", "trajectory", "continued_from", "git_commit", "git_dirty", "dvc_revision", "dvc_experiment")
     found = {
         key: value,
@@ -344,6 +348,7 @@ def tags(run: Run) -> dict[str, str]:
         BUT_SEED: run_name(run, seed=""),
         **{name: info.get(name) for name in (*told, "host", "error")},
         **{f"version.{name}": version for name, version in info["versions"].items()},
+        "infinite_loss": infinite[0] if infinite else None,
         "overrides": " ".join(info.get("overrides", ())) or None,
         "data": run.config["data"]["source"],
         "train_sha256": run.config["data"]["train_sha256"] or None,
