@@ -29,6 +29,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+AT_PORT_5000 = {"test_docs", "test_secrets", "test_ui"}  # what they start serves there
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, and of those that share a port, in one process where several run tests."""
+    for item in items:
+        group = "port 5000" if item.path.stem in AT_PORT_5000 else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def lecture() -> Path:
     """The folder of the course's CSVs and expected_runs.json, which the project may not contain."""
@@ -40,7 +50,9 @@ def lecture() -> Path:
 
 def environment(project: Path) -> dict[str, str]:
     """The environment of a shell in which ``project`` is installed."""
-    values = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "HYDRA_"))}
+    values = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "HYDRA_", "MAKE"))
+    }
     values["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{values['PATH']}"
     values["PYTHONPATH"] = str(project / "src")
     values["GIT_CONFIG_COUNT"] = "2"

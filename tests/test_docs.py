@@ -255,3 +255,13 @@ def test_the_site_loads_nothing_from_another_host(site: Path) -> None:
         assert not [load for load in Page(file).loads if urlsplit(load).netloc], file.name
     for style in site.rglob("*.css"):
         assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*", style.read_text("utf-8")), style.name
+
+
+def test_every_promise_has_its_test() -> None:
+    rows = [line.split(" | ") for line in TEXT["docs/reliability.md"].splitlines() if line.startswith("| ")]
+    named = [name for row in rows for name in row[-1].removesuffix(" |").split("; ") if ": " in name]
+    assert len(named) > len(rows) - 10  # all but the headings
+    for name in named:
+        module, _, sentence = name.partition(": ")
+        text = (REPOSITORY / "tests" / f"test_{module}.py").read_text(encoding="utf-8")
+        assert re.search(rf"^def test_{sentence.replace(' ', '_')}\(", text, re.MULTILINE | re.IGNORECASE), name
