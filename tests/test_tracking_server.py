@@ -46,7 +46,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root
     folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    for above in (folder, *list(folder.parents)[:2]):
+    for above in (folder, *list(folder.parents)[:3]):
         above.chmod(0o755)
     if user:
         shutil.chown(folder, "postgres")
