@@ -300,6 +300,7 @@ def schema_of_an_older_mlflow(file: Path, steps_back: int) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, revisions[steps_back])
+    engine.dispose()
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'kept', 'active')")
 

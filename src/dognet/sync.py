@@ -71,7 +71,7 @@ class Recorder:
 
     def open(self) -> Store:
         """Return the store, opened."""
-        self.store = self.store or Store(self.uri, self.root)
+        self.store = self.store or Store(self.uri, self.root, wait=2 * self.patience or 120)
         return self.store
 
     def knows(self, folder: Path, info: dict[str, Any]) -> bool:

@@ -93,10 +93,11 @@ def recorded(uri: str, study: str) -> set[tuple[str, str]] | None:
 class Store:
     """An MLflow store, opened for recording; an SQLite file is made where there is none.
 
-    One process at a time writes: SQLite loses rows otherwise. What fails is raised as StoreError.
+    One process at a time writes: SQLite loses rows otherwise. It waits its turn for up to ``wait`` seconds. What fails
+    is raised as StoreError.
     """
 
-    def __init__(self, uri: str, root: Path) -> None:
+    def __init__(self, uri: str, root: Path, wait: float = 120) -> None:
         if uri == "none":
             raise StoreError("tracking_uri is none")
         for name, value in QUIET.items():
@@ -110,7 +111,7 @@ class Store:
         home = self.file.parent if self.file else root.resolve()
         self.artifacts = None if uri.startswith("http") else home / "mlartifacts"  # a server knows its own place
         place = Path(tempfile.gettempdir(), f"dognet-{getpass.getuser()}-{runs.hash_of({'uri': uri})}")
-        self.lock = FileLock(f"{self.file or place}.lock", timeout=20)
+        self.lock = FileLock(f"{self.file or place}.lock", timeout=wait)
         self.experiments: dict[str, str] = {}
         with self.writing():
             if self.file:
@@ -118,7 +119,9 @@ class Store:
             elif not uri.startswith("http"):
                 from sqlalchemy import create_engine
 
-                create_engine(uri).connect().close()  # MLflow itself would try a silent database for minutes
+                engine = create_engine(uri)
+                engine.connect().close()  # MLflow itself would try a silent database for minutes
+                engine.dispose()
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)  # a store that can't be used is to say so here
 
