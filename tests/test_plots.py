@@ -43,6 +43,8 @@ def path_points(path: str) -> list[tuple[float, float]]:
                 points.append((points[-1][0], y))
             case "h", [width]:
                 points.append((points[-1][0] + width, points[-1][1]))
+            case "v", [height]:
+                points.append((points[-1][0], points[-1][1] + height))
             case _:
                 raise AssertionError(f"{command}{rest} in {path[:80]}")
     return points
@@ -116,6 +118,22 @@ def random_picture(pixels: int, hiddenNodes: int) -> str:
     return plots.weights(*random_weights(pixels, hiddenNodes))
 
 
+def random_weights_at(pixels: int, hiddenNodes: int, iterations: list[int]) -> str:
+    W1, W2 = zip(*(random_weights(pixels, hiddenNodes) for _ in iterations), strict=True)
+    return plots.weights(W1, W2, iterations)
+
+
+def random_activations(images: int, hiddenNodes: int, labels: int) -> str:
+    H, names = np.random.default_rng(0).random((images, hiddenNodes)), [chr(97 + k % labels) for k in range(images)]
+    return plots.activations(H, random_weights(4, hiddenNodes)[1], names, "b")
+
+
+def some_wrong(images: int, pixels: int, wrong: int) -> str:
+    X = np.random.default_rng(0).integers(0, 256, (images, pixels))
+    yhat = np.r_[np.linspace(0, 0.5, wrong), np.linspace(0.501, 1, images - wrong)]
+    return plots.mistakes(X, ["dog"] * images, yhat, "dog")
+
+
 def sweep(curves: int, points: int = 7) -> dict[str, tuple[Any, Any]]:
     x = 2.0 ** np.arange(points)
     return {f"stepSize={k + 1}": (x, 0.6 / x ** (k / 10)) for k in range(curves)}
@@ -166,6 +184,37 @@ PICTURES: dict[str, Callable[[], str]] = {
     },
     "weights all 0": lambda: plots.weights(np.zeros((5, 2)), np.zeros((3, 1))),
     "weights up to 1e300": lambda: plots.weights(np.full((5, 2), -1e300), np.full((3, 1), 1e300)),
+    **{
+        f"weights {pixels} x {nodes} at {len(times)} iterations": partial(random_weights_at, pixels, nodes, times)
+        for pixels, nodes, times in [
+            (4, 4, [0]),
+            (4, 1, [0, 1]),
+            (4, 8, [0, 10, 30, 100, 300, 1000]),
+            (9, 8, [0, 10, 30, 100, 300, 1000, 3000, 123_456_789]),
+            (4, 9, [0, 10]),
+            (784, 8, [0, 10, 30, 100, 300, 1000, 3000, 10_000, 999_999]),
+            (700, 2, [0, 10]),
+        ]
+    },
+    **{
+        f"activations {images} x {nodes} of {labels} labels": partial(random_activations, images, nodes, labels)
+        for images, nodes, labels in [(1, 1, 1), (300, 4, 3), (300, 5, 10), (300, 16, 2), (300, 100, 26)]
+    },
+    "activations with long labels": lambda: plots.activations([[0], [1]], [[1], [0]], ["n" * 99, "m" * 99], "n" * 99),
+    **{
+        f"mistakes {images} x {pixels}, {wrong} wrong": partial(some_wrong, images, pixels, wrong)
+        for images, pixels, wrong in [
+            (1, 4, 0),
+            (1, 1, 1),
+            (40, 4, 0),
+            (40, 4, 24),
+            (40, 4, 25),
+            (40, 9, 40),
+            (9, 784, 3),
+        ]
+    },
+    "mistakes in wide images": partial(some_wrong, 3, 700, 1),
+    "mistakes with long labels": lambda: plots.mistakes(np.zeros((7, 4)), ["n" * 99] * 7, np.ones(7), "p" * 200),
     "weights of inf and nan": lambda: plots.weights(
         np.array([[np.inf, np.nan, 1, -np.inf, 2]]).T, np.array([[np.nan, 0]]).T
     ),
@@ -500,3 +549,100 @@ def test_numbers_on_cells_stand_out_from_every_colour() -> None:
 def test_a_heat_map_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 1\), got \(1, 2\)"):
         plots.heatmap([[1, 2]], [1], [1, 2], "x", "y", "t")
+
+
+# --- weights at several iterations
+
+
+def test_up_to_8_nodes_are_drawn_at_the_first_iteration_and_the_last_five() -> None:
+    times = [0, 10, 30, 100, 300, 1000, 3000, 20_000]
+    W1, W2 = np.zeros((8, 5, 2)), np.zeros((8, 3, 1))
+    W1[:, :4, 0], W1[:, 4, 0], W2[:, 0, 0] = np.arange(8)[:, None] / 8, np.arange(8) + 0.5, -np.arange(8)
+    svg = plots.weights(W1, W2, times)
+    shown = texts(svg)
+    assert [t for t in shown if t.startswith("iteration ")] == [
+        f"iteration {t}" for t in ("0", "100", "300", "1000", "3000", "20k")
+    ]
+    assert shown.count("node 1") == shown.count("node 2") == 1
+    first_row = [t for t in shown if t.startswith(("bias", "output"))][:12]
+    assert first_row[::2] == [f"bias {k + 0.5:.2f}" for k in (0, 3, 4, 5, 6, 7)]
+    assert first_row[1::2] == [
+        f"output {-k:.2f}".replace("-0.00", "0.00").replace("-", "−") for k in (0, 3, 4, 5, 6, 7)
+    ]
+    colours = cell_colours(svg)
+    upper = sorted({y for _, y in colours})[0]
+    row = [colours[x, y] for x, y in sorted(colours) if y == upper][::2]
+    assert row == [pieces.DIVERGING[round(32 * k / 7) + 32] for k in (0, 3, 4, 5, 6, 7)]
+
+
+def test_more_nodes_are_drawn_at_the_last_iteration_only() -> None:
+    W1, W2 = random_weights(4, 9)
+    assert plots.weights([0 * W1, W1], [0 * W2, W2], [0, 10]) == plots.weights(W1, W2)
+    assert plots.weights([W1[:, :8]], [W2[:9]], [10]) == plots.weights(W1[:, :8], W2[:9])
+
+
+# --- activations
+
+
+def bars(svg: str) -> list[list[int]]:
+    """Return the heights of each histogram's bars, in sixteenths of the highest."""
+    found = []
+    for path in drawn(svg, "bars"):
+        ys = [y for _, y in path_points(path.replace("h7", "h7 ").replace("h1", "h1 "))]
+        base = ys[0]
+        found.append([round(16 * (base - top) / 26) for top in ys[1::4]])
+    return found
+
+
+def test_a_histogram_counts_the_activations_of_its_label_and_node() -> None:
+    H = np.zeros((8, 2))
+    H[:4, 0] = [0.01, 0.99, 1, 1]  # dog at node 1; at node 2 all 0
+    H[4:, 0] = [0.5, 0.5, 0.5, 0.93]
+    svg = plots.activations(H, [[2], [-3], [0]], ["dog"] * 4 + ["cat"] * 4, "dog")
+    cat, dog, cat2, dog2 = bars(svg)
+    expected = [0] * 14
+    assert dog == [*[5], *expected[1:13], 16]
+    assert cat == [*expected[:7], 16, *expected[:5], 5]
+    assert cat2 == dog2 == [16, *expected[1:]]
+    assert {"node 1", "output 2.00", "node 2", "output −3.00", "dog (4)", "cat (4)"} <= set(texts(svg))
+    looks = [g.get("class") for g in parse(svg).iter(f"{SVG}g") if (g.get("class") or "").startswith("c")]
+    assert looks == ["c1", "c0"] * 2
+
+
+def test_activations_of_the_wrong_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"H must be \(images, hiddenNodes\) = \(2, 1\), got \(1, 1\)"):
+        plots.activations([[0.5]], [[1], [0]], ["a", "b"], "a")
+
+
+# --- mistakes
+
+
+def test_the_surest_mistakes_come_first_with_label_and_probability() -> None:
+    X = np.array([[0, 255, 255, 0], [255, 0, 0, 255], [51, 51, 51, 51], [0, 0, 0, 0]])
+    svg = plots.mistakes(X, ["dog", "cat", "dog", "cat"], [0.4, 0.9, 0.95, 0.1], "dog")
+    shown = texts(svg)
+    assert "2 of 4 test images" in shown
+    assert shown[shown.index("cat") :][:4] == ["cat", "0.900", "dog", "0.400"]
+    colours = cell_colours(svg)
+    cat, dog = ["#ffffff", "#000000", "#000000", "#ffffff"], ["#000000", "#ffffff", "#ffffff", "#000000"]
+    assert [colours[place] for place in sorted(colours)] == cat + dog
+
+
+def test_where_none_is_wrong_those_are_shown_of_which_the_network_is_least_sure() -> None:
+    shown = texts(plots.mistakes(np.zeros((3, 4)), ["dog", "cat", "dog"], [0.9, 0.45, 0.51], "dog"))
+    assert "None of 3 test images; here the 3 of which it is least sure" in shown
+    probabilities = [t for t in shown if t.startswith("0.")]
+    assert probabilities == ["0.510", "0.450", "0.900"]
+
+
+def test_of_many_mistakes_24_are_drawn() -> None:
+    shown = texts(plots.mistakes(np.zeros((99, 4)), ["cat"] * 99, np.linspace(0.6, 0.9, 99), "dog"))
+    assert "99 of 99 test images, the 24 of which it is surest" in shown
+    assert shown.count("cat") == 24
+    assert "0.900" in shown
+    assert "0.600" not in shown
+
+
+def test_mistakes_of_the_wrong_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match="X must be"):
+        plots.mistakes(np.zeros((2, 4)), ["a"], [0.5, 0.5], "a")

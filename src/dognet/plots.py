@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from dognet.svg import (
     DIVERGING,
+    GREYS,
     LEFT,
     MARGIN,
     SEQUENTIAL,
@@ -28,6 +29,7 @@ from dognet.svg import (
     picture,
     shade,
     short,
+    strokes,
     text,
     tick_label,
     width_of,
@@ -36,6 +38,8 @@ from dognet.svg import (
 Array = np.ndarray[Any, Any]
 
 NODES, CELLS = 64, 16_000  # the most that one picture of weights shows
+SIDE_BY_SIDE = 8  # nodes that are drawn at several iterations
+BINS = 14  # of a histogram
 NUMBERED = 9  # pixels; the cells of larger images are too small for numbers
 
 
@@ -137,36 +141,133 @@ def scale(table: Array) -> tuple[float, float, Callable[[float], str]]:
     return low, high, lambda value: "–" if math.isnan(value) else f"{value:z.{digits}f}".replace("-", "−")
 
 
-def weights(W1: ArrayLike, W2: ArrayLike) -> str:
+def weights(W1: ArrayLike, W2: ArrayLike, iterations: Sequence[int] = ()) -> str:
     """Draw each hidden node as the image of its input weights, with its bias and its output weight.
 
-    W1 : (pixels + 1, hiddenNodes) and W2 : (hiddenNodes + 1, 1), the bias in the last row of each
-    One colour scale serves all weights of pixels. Of many nodes, those with the largest output weights are drawn.
+    W1 : (pixels + 1, hiddenNodes) and W2 : (hiddenNodes + 1, 1), the bias in the last row of each. With ``iterations``
+    both have one more axis, the first, and hold the weights after so many: up to 8 nodes are then drawn at several of
+    them, side by side, and more nodes at the last. One colour scale serves all weights of pixels. Of many nodes, those
+    with the largest output weights are drawn.
     """
-    W1, W2 = np.asarray(W1, float), np.asarray(W2, float)
-    if W1.ndim != 2 or len(W1) < 2 or not W1.size or W2.shape != (W1.shape[1] + 1, 1):
-        raise ValueError(f"W1 must be (pixels + 1, hiddenNodes), W2 (hiddenNodes + 1, 1), got {W1.shape}, {W2.shape}")
-    pixels = len(W1) - 1
-    nodes, told = choose_nodes(W2[:-1, 0], min(NODES, max(1, CELLS // pixels)))
+    given = np.shape(W1), np.shape(W2)
+    W1, W2 = (np.asarray(W, float)[slice(None) if iterations else None] for W in (W1, W2))
+    if W1.ndim != 3 or W1.shape[1] < 2 or not W1.size or W2.shape != (len(iterations) or 1, W1.shape[2] + 1, 1):
+        raise ValueError(f"W1 must be (pixels + 1, hiddenNodes), W2 (hiddenNodes + 1, 1), got {given[0]}, {given[1]}")
+    pixels = W1.shape[1] - 1
+    nodes, told = choose_nodes(W2[-1, :-1, 0], min(NODES, max(1, CELLS // pixels)))
     rows, columns, w, h = image_size(pixels)
     step = max(columns * w, 96) + 18
-    down, along = np.divmod(np.arange(len(nodes)), int((WIDTH - 2 * MARGIN + 18) // step))
-    x, y = MARGIN + along * step, 116 + down * (rows * h + 76)
-    _, largest, _ = scale(np.abs(W1[:-1]))
-    images = W1[:-1, nodes].T.reshape(-1, rows, columns)  # (nodes, rows, columns)
+    a_line = int((WIDTH - 2 * MARGIN + 18) // step)  # images
+    times, top = [-1], 116
+    if len(iterations) > 1 and len(nodes) <= SIDE_BY_SIDE and a_line > 1:
+        times, top = [0, *range(max(1, len(iterations) - a_line + 1), len(iterations))], 140
+        a_line = len(times)
+    which, when = np.repeat(nodes, len(times)), np.tile(times, len(nodes))  # (images,)
+    down, along = np.divmod(np.arange(len(which)), a_line)
+    x, y = MARGIN + along * step, top + down * (rows * h + 76)
+    _, largest, _ = scale(np.abs(W1[:, :-1]))
+    images = W1[when, :-1, which].reshape(-1, rows, columns)
     shades = shade(images / (largest or 1))
     parts = cells(shades, x, y, (w, h), DIVERGING)
+    corners = list(zip(x.tolist(), y.tolist(), strict=True))
     for (k, row, column), value in np.ndenumerate(images) if pixels <= NUMBERED else ():
-        middle = x[k] + column * w + (w - 1) / 2, y[k] + row * h + (h - 1) / 2
-        parts.append(on_cell(*middle, short(value), DIVERGING[shades[k, row, column]]))
-    for node, left, top in zip(nodes.tolist(), x.tolist(), y.tolist(), strict=True):
-        parts.append(text(left, top - 8, f"node {node + 1}"))
-        parts.append(text(left, top + rows * h + 16, f"bias {short(W1[-1, node])}", ink="mute"))
-        parts.append(text(left, top + rows * h + 32, f"output {short(W2[node, 0])}", ink="mute"))
-    parts += [text(MARGIN, 54, told, ink="mute"), text(MARGIN, 72, f"output bias {short(W2[-1, 0])}", ink="mute")]
+        left, high = corners[k]
+        middle = left + column * w + (w - 1) / 2, high + row * h + (h - 1) / 2
+        parts.append(on_cell(*middle, short(float(value)), DIVERGING[shades[k, row, column]]))
+    for node, time, (left, high) in zip(which.tolist(), when.tolist(), corners, strict=True):
+        if time == times[0]:
+            parts.append(text(left, high - 8, f"node {node + 1}"))
+        parts.append(text(left, high + rows * h + 16, f"bias {short(float(W1[time, -1, node]))}", ink="mute"))
+        parts.append(text(left, high + rows * h + 32, f"output {short(float(W2[time, node, 0]))}", ink="mute"))
+    for column, time in enumerate(times if len(times) > 1 else ()):
+        parts.append(text(MARGIN + column * step, top - 32, f"iteration {tick_label(iterations[time])}", room=step))
+    parts += [text(MARGIN, 54, told, ink="mute"), text(MARGIN, 72, f"output bias {short(W2[-1, -1, 0])}", ink="mute")]
     parts += colour_bar(46, DIVERGING, [short(-largest), "0", short(largest)])
     told += f", {pixels} pixels each, weights from {short(-largest)} (blue) over 0 (white) to {short(largest)} (orange)"
     return picture("Weights of the hidden nodes", told, int(y[-1] + rows * h) + 52, parts)
+
+
+def activations(H: ArrayLike, W2: ArrayLike, labels: ArrayLike, positive: str) -> str:
+    """Draw for each hidden node how strongly the images of each label activate it, as histograms from 0 to 1.
+
+    H : (images, hiddenNodes), W2 : (hiddenNodes + 1, 1), labels : (images,), ``positive`` the one to tell from the rest
+    Each histogram is as high as its fullest bin. Of many labels the 10 with the most images are drawn, of many nodes
+    the 16 with the largest output weights.
+    """
+    H, W2 = np.asarray(H, float), np.asarray(W2, float)
+    names, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if H.shape != (len(which), len(W2) - 1) or not H.size:
+        raise ValueError(f"H must be (images, hiddenNodes) = {len(which), len(W2) - 1}, got {H.shape}")
+    nodes, told = choose_nodes(W2[:-1, 0], 16)
+    kinds = np.argsort(-counts, kind="stable")[:10].tolist()
+    left, high, step = 176, 26, 134  # pixels: where the first node begins, of a histogram, from node to node
+    block, parts = len(kinds) * (high + 10) + 76, [text(MARGIN, 54, f"{told}, test images by their label", ink="mute")]
+    parts.append(text(MARGIN, 72, "from 0, not active, to 1; each histogram is as high as its fullest bin", ink="mute"))
+    for k, node in enumerate(nodes.tolist()):
+        x, y = left + k % 4 * step, 128 + k // 4 * block
+        parts.append(text(x, y - 26, f"node {node + 1}"))
+        parts.append(text(x, y - 10, f"output {short(W2[node, 0])}", ink="mute"))
+        for row, kind in enumerate(kinds):
+            base, name = y + row * (high + 10) + high, str(names[kind])
+            bars = histogram(H[which == kind, node], x, base, high)
+            parts.append(Curve(name, int(name != positive), H, H).group(bars))
+            if k % 4 == 0:
+                parts.append(text(MARGIN, base - 8, f"{name} ({counts[kind]})", ink="mute", room=left - MARGIN - 8))
+        ends = text(x, base + 16, "0", ink="mute"), text(x + 8 * BINS, base + 16, "1", "end", "mute")
+        parts += ends
+    told = (
+        f"How many images of the labels {', '.join(names[kinds])} give each hidden node which activation, from 0 to 1"
+    )
+    return picture("Activations of the hidden nodes", told, 128 + math.ceil(len(nodes) / 4) * block - 30, parts)
+
+
+def histogram(values: Array, x: float, base: float, high: float) -> str:
+    """Return the bars of values from 0 to 1 on a line from (x, base), the fullest bin ``high`` pixels."""
+    counts = np.bincount(np.minimum(values * BINS, BINS - 1).astype(int), minlength=BINS)
+    tops = (base - high * counts / max(counts.max(), 1)).round(2).tolist()
+    bars = "".join(f"V{top:g}h7V{base:g}h1" for top in tops)
+    rule = strokes([(x, base)], f"h{8 * BINS - 1}", 'class="rule" stroke="#8c959f" stroke-width="1"')
+    return f'<path class="bars" fill="currentColor" stroke="none" d="M{x:g} {base:g}{bars}"/>{rule}'
+
+
+def mistakes(X: ArrayLike, labels: ArrayLike, yhat: ArrayLike, positive: str) -> str:
+    """Draw the test images that the network gets wrong, the surest first; if none, those of which it is least sure.
+
+    X : (images, pixels), 0 is black and 255 white; labels : (images,); yhat : (images,), the probability of the label
+    ``positive``. Below each image stand its label and this probability. At most 24 are drawn.
+    """
+    X, labels, yhat = np.asarray(X, float), np.asarray(labels), np.asarray(yhat, float)
+    if X.ndim != 2 or not X.size or labels.shape != X.shape[:1] or yhat.shape != X.shape[:1]:
+        raise ValueError(
+            f"X must be (images, pixels), labels and yhat (images,), got {X.shape}, {labels.shape} and {yhat.shape}"
+        )
+    chosen, told = choose_images(yhat, labels == positive, 24)
+    rows, columns, w, h = image_size(X.shape[1])
+    w, h = (w * 0.6, h * 0.6) if X.shape[1] <= NUMBERED else (w, h)
+    step = max(columns * w, 96) + 18
+    down, along = np.divmod(np.arange(len(chosen)), int((WIDTH - 2 * MARGIN + 18) // step))
+    x, y = MARGIN + along * step, 96 + down * (rows * h + 58)
+    frame = f"h{columns * w + 1:g}v{rows * h + 1:g}h{-columns * w - 1:g}v{-rows * h - 1:g}"
+    corners = list(zip((x - 1).tolist(), (y - 1).tolist(), strict=True))
+    parts = cells(shade(X[chosen].reshape(-1, rows, columns) / 127.5 - 1), x, y, (w, h), GREYS)
+    parts.append(strokes(corners, frame, 'class="rule" stroke="#8c959f" fill="none"'))
+    for image, (left, top) in zip(chosen.tolist(), corners, strict=True):
+        parts.append(text(left + 1, top + rows * h + 18, str(labels[image]), room=step - 6))
+        parts.append(text(left + 1, top + rows * h + 34, f"{yhat[image]:.3f}", ink="mute"))
+    below = f"Below each: its label, and how probable {positive} is to the network"
+    parts += [text(MARGIN, 54, told, ink="mute"), text(MARGIN, 72, below, ink="mute", room=WIDTH - 2 * MARGIN)]
+    return picture("Images that the network gets wrong", told, int(y[-1] + rows * h) + 52, parts)
+
+
+def choose_images(yhat: Array, is_positive: Array, most: int) -> tuple[Array, str]:
+    """Return which images to draw, given their probabilities (images,) and classes (images,), and a text on them."""
+    wrong = np.flatnonzero((yhat > 0.5) != is_positive)
+    sureness = np.abs(yhat - 0.5)
+    if len(wrong):
+        told = f"{len(wrong)} of {len(yhat)} test images" + f", the {most} of which it is surest" * (len(wrong) > most)
+        return wrong[np.argsort(-sureness[wrong], kind="stable")][:most], told
+    chosen = np.argsort(sureness, kind="stable")[:most]
+    return chosen, f"None of {len(yhat)} test images; here the {len(chosen)} of which it is least sure"
 
 
 def choose_nodes(weights: Array, most: int) -> tuple[Array, str]:

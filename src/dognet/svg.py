@@ -6,6 +6,7 @@ them too; the dark ones in a media query. Each picture brings its own background
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 import re
@@ -299,6 +300,7 @@ def blend(*stops: str) -> tuple[str, ...]:
 
 
 DIVERGING = blend("#0060a8", "#7fb4d8", "#f7f7f7", "#f3ad6b", "#cc5500")
+GREYS = blend("#000000", "#ffffff")
 SEQUENTIAL = blend("#f2f6fa", "#8fc1de", "#2a78b0", "#0b2f57")
 
 
@@ -324,9 +326,14 @@ def cells(shades: Array, x: Array, y: Array, size: tuple[float, float], palette:
 
 def on_cell(x: float, y: float, string: str, fill: str) -> str:
     """Return a text in the middle of a cell of that colour."""
-    red, green, blue = ((int(fill[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
-    dark = 0.21 * red + 0.72 * green + 0.07 * blue < 0.25  # WCAG says 0.2, but on middle blue white reads better
-    return text(x, y + 4, string, "middle", "#ffffff" if dark else "#1b1f24")
+    return text(x, y + 4, string, "middle", "#ffffff" if is_dark(fill) else "#1b1f24")
+
+
+@functools.cache
+def is_dark(colour: str) -> bool:
+    """Return whether white reads better on the colour than black."""
+    red, green, blue = ((int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
+    return 0.21 * red + 0.72 * green + 0.07 * blue < 0.25  # WCAG says 0.2, but on middle blue white is better
 
 
 def colour_bar(y: float, palette: tuple[str, ...], labels: Sequence[str]) -> list[str]:
