@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from dognet import runs
 
 ROUNDS = 15 if os.environ.get("DOGNET_SOAK") else 2
-RESULTS = "config.yaml", "curve.csv", "curve.svg", "metrics.json", "weights.npz", "weights.svg"
+RESULTS = runs.FILES
 TRAINING = "dognet", "ITERS=3000", "force=true"
 REPRO = "dvc", "repro", "--force"
 

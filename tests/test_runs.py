@@ -48,10 +48,10 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
 def test_a_file_that_is_cut_or_changed_at_any_byte_is_refused_by_its_name(finished: Path, name: str) -> None:
     path, rng = finished / name, random.Random(name)
     content = path.read_bytes()
-    damages = [content[:length] for length in range(len(content.rstrip()))]
-    damages += [
-        content[:k] + bytes([byte ^ 1 << rng.randrange(8)]) + content[k + 1 :] for k, byte in enumerate(content)
-    ]
+    step = 50 if name in runs.PICTURES else 1  # of a picture no figure is read
+    damages = [content[:length] for length in range(0, len(content.rstrip()), step)]
+    for k in range(0, len(content), step):
+        damages.append(content[:k] + bytes([content[k] ^ 1 << rng.randrange(8)]) + content[k + 1 :])
     damages += [content + b"x", b"[]", b"{}"]
     for damaged in damages:
         path.write_bytes(damaged)

@@ -288,13 +288,13 @@ def test_the_page_of_a_run_draws_its_curves(page: Any, addresses: dict[str, str]
 def test_the_pictures_of_a_run_are_shown(page: Any, addresses: dict[str, str]) -> None:
     open_run(page, addresses["grid"], "h4 s1.0 seed1 i3000")
     tab(page, "Artifacts")
-    for name in ("curve.svg", "weights.svg"):
+    for name in ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg"):
         page.get_by_text(name).first.click()
         page.get_by_role("heading", name=name).or_(page.get_by_text(re.compile(rf"Path:.*{name}"))).first.wait_for()
         shown = "[...document.querySelectorAll('img[src^=\"blob:\"]')].some(one => one.naturalWidth > 100)"
         page.wait_for_function(f"() => {shown}")
         keep(page, f"run-{name.removesuffix('.svg')}")
-    files = ["W1.csv", "W2.csv", "config.yaml", "curve.csv", "metrics.json", "run.json", "weights.npz"]
+    files = ["W1.csv", "W2.csv", "config.yaml", "curve.csv", "metrics.json", "run.json", "snapshots.npz", "weights.npz"]
     for name in files:
         page.get_by_text(name).first.wait_for()
 

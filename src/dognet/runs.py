@@ -2,9 +2,11 @@
 
     config.yaml     settings, sha256 of the training images
     weights.npz     W1, W2, y_classes
+    snapshots.npz   iterations (k,), W1 (k, p+1, h), W2 (k, h+1, 1): the weights on the way, the last of them at the end
     curve.csv       iteration, train_loss, train_accuracy
     curve.svg, weights.svg
     metrics.json    train and test loss (nats) and accuracy, digest
+    activations.svg, mistakes.svg
     run.json        written last, by rename: status, digest, trajectory, study, start, seconds, continued_from,
                     git, versions, host, overrides, sha256 of every file above, checksum of all this
     traceback.txt   of a failed run
@@ -18,6 +20,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import io
 import json
 import os
 import platform
@@ -30,6 +33,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from dognet import descent, nnet
@@ -39,7 +43,9 @@ from dognet.files import sha256, write
 SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed", "dtype")  # that change the result, besides the data
 PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
 CURVE_HEADER = "iteration,train_loss,train_accuracy\n"
-FILES = ("config.yaml", "weights.npz", "curve.csv", "curve.svg", "weights.svg", "metrics.json")
+PICTURES = ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg")
+FILES = ("config.yaml", "weights.npz", "snapshots.npz", "curve.csv", "metrics.json", *PICTURES)
+Weights = tuple[nnet.Array, nnet.Array]  # W1, W2
 
 
 class RunError(Exception):
@@ -64,10 +70,14 @@ class Run:
         """Return (iteration, train_loss, train_accuracy) of each recorded iteration."""
         return curve(self.folder)
 
-    def curve_before_last(self) -> str:
-        """Return the rows of curve.csv but the last."""
-        rows = (self.folder / "curve.csv").read_text().removeprefix(CURVE_HEADER)
-        return "".join(rows.splitlines(keepends=True)[:-1])
+    def rows(self) -> dict[int, str]:
+        """Return the rows of curve.csv by their iteration."""
+        rows = (self.folder / "curve.csv").read_text().removeprefix(CURVE_HEADER).splitlines(keepends=True)
+        return {int(row.partition(",")[0]): row for row in rows}
+
+    def snapshots(self) -> dict[int, Weights]:
+        """Return W1 and W2 by the iteration after which they were kept."""
+        return snapshots(self.folder)
 
     def net(self) -> nnet.NNet:
         """Return the trained network."""
@@ -140,6 +150,20 @@ def points(rows: str) -> list[tuple[int, float, float]]:
 def curve(folder: Path) -> list[tuple[int, float, float]]:
     """Read curve.csv."""
     return points((folder / "curve.csv").read_text().removeprefix(CURVE_HEADER))
+
+
+def write_snapshots(folder: Path, kept: dict[int, Weights]) -> None:
+    """Write snapshots.npz: the weights by the iteration after which they were kept."""
+    W1, W2 = zip(*kept.values(), strict=True)
+    file = io.BytesIO()
+    np.savez(file, iterations=list(kept), W1=W1, W2=W2, allow_pickle=False)
+    write(folder / "snapshots.npz", file.getvalue())
+
+
+def snapshots(folder: Path) -> dict[int, Weights]:
+    """Read snapshots.npz."""
+    with np.load(folder / "snapshots.npz", allow_pickle=False) as arrays:
+        return dict(zip(arrays["iterations"].tolist(), zip(arrays["W1"], arrays["W2"], strict=True), strict=True))
 
 
 def settings(folder: Path) -> dict[str, Any]:

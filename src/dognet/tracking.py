@@ -14,7 +14,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -220,6 +220,13 @@ class Store:
             self.client.log_artifacts(run_id, str(run.folder))
             self.client.set_terminated(run_id, "FINISHED" if run.finished else "FAILED", end)
         return str(run_id)
+
+    def add(self, folder: Path, files: Sequence[Path]) -> None:
+        """Add files to MLflow's run of this folder, which is recorded if it isn't yet."""
+        run_id = self.record(folder)
+        with self.writing():
+            for file in files:
+                self.client.log_artifact(run_id, str(file))
 
     def recorded(self, study: str) -> set[tuple[str, str]]:
         """Return the identities of the study's runs that the store holds whole."""

@@ -33,27 +33,50 @@ def train(
     shorter = runs.longest_before(config, others, info["trajectory"]) if others else None
     runs.begin(folder)
     runs.write_settings(folder, described)
-    curve = ""
+    curve: dict[int, str] = {}  # the rows of curve.csv by iteration
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
-        nonlocal curve
-        curve += runs.curve_row(iteration, loss, accuracy)
+        curve[iteration] = runs.curve_row(iteration, loss, accuracy)
         if report is not None:
             report(iteration, loss, accuracy)
 
     if shorter is None:
-        net = NNet()
-        net.fit(X, y, config.hiddenNodes, config.stepSize, config.ITERS, config.seed, dtype=config.dtype, report=record)
+        net, done = NNet(), 0
+        net.fit(X, y, config.hiddenNodes, config.stepSize, 0, config.seed, dtype=config.dtype, report=record)
+        earlier = {0: net.weights()}
     else:
         net, done = shorter.net(), int(shorter.config["ITERS"])
         info["continued_from"] = shorter.folder.name
-        curve = shorter.curve_before_last()  # its last point is the first to be recorded now, if it is on the schedule
-        net.go_on(X, y, config.stepSize, done, config.ITERS, report=record)
+        curve, earlier = shorter.rows(), shorter.snapshots()
+        del curve[done]  # the first to be recorded now, if it is on the schedule
+    snapshots = {}
+    for iteration in kept_iterations(config.ITERS, sum(W.size for W in net.weights())):
+        if iteration > done:
+            net.go_on(X, y, config.stepSize, done, iteration, report=record)
+            earlier[iteration], done = net.weights(), iteration
+        snapshots[iteration] = earlier[iteration]
     net.save(folder / "weights.npz")
-    write(folder / "curve.csv", runs.CURVE_HEADER + curve)
-    write(folder / "curve.svg", plots.curve(*zip(*runs.points(curve), strict=True)))
-    write(folder / "weights.svg", plots.weights(*net.weights()))
+    runs.write_snapshots(folder, snapshots)
+    write(folder / "curve.csv", runs.CURVE_HEADER + "".join(curve.values()))
+    draw(folder)
     return info | {"seconds": round(time.perf_counter() - clock, 3)}
+
+
+def kept_iterations(ITERS: int, size: int) -> list[int]:
+    """Return the iterations whose ``size`` weights are kept: 0, 10, 30, 100, 300 and so on, and the last.
+
+    Of more than 100 000 weights only the last. All are recorded iterations, so that the curve is as if run in one go.
+    """
+    early = [0, *(digit * 10**power for power in range(1, 15) for digit in (1, 3))]
+    return [*(iteration for iteration in early if iteration < ITERS and size <= 100_000), ITERS]
+
+
+def draw(folder: Path) -> None:
+    """Draw the curve and the weights of a run folder."""
+    write(folder / "curve.svg", plots.curve(*zip(*runs.curve(folder), strict=True)))
+    snapshots = runs.snapshots(folder)
+    W1, W2 = zip(*snapshots.values(), strict=True)
+    write(folder / "weights.svg", plots.weights(W1, W2, list(snapshots)))
 
 
 @interruptible("train")
