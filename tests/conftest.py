@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import fcntl
 import itertools
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +32,7 @@ signal.signal(
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
 AT_PORT_5000 = {"test_docs", "test_secrets", "test_ui"}  # what they start serves there
@@ -144,3 +150,19 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < until, f"not within {seconds} s"
         time.sleep(0.01)
+
+
+@contextmanager
+def loopback_alone() -> Iterator[bool]:
+    """Meanwhile this thread, and what it starts, has a network with the loopback alone; False without the right to."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before:
+        if libc.unshare(NEW_NETWORK):
+            yield False
+            return
+        try:
+            with socket.socket() as probe:  # bring the loopback up: SIOCSIFFLAGS with IFF_UP
+                fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 1))
+            yield True
+        finally:
+            assert libc.setns(before.fileno(), NEW_NETWORK) == 0

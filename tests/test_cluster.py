@@ -5,13 +5,10 @@ Not by its installation, which these tests need, nor by its `ray stop`, which wo
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import time
 import urllib.request
@@ -19,28 +16,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, environment
+from conftest import REPOSITORY, environment, loopback_alone
 
 from dognet import runs
 
 pytest.importorskip("ray", reason="Ray isn't installed: pip install '.[cluster]'")
 
-NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
-
 
 @pytest.fixture(scope="module", autouse=True)
 def network_of_its_own() -> Iterator[None]:
     """Ray listens on all interfaces whatever it is told: give it a network that has the loopback alone."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net") as before:
-        if libc.unshare(NEW_NETWORK):
+    with loopback_alone() as alone:
+        if not alone:
             pytest.skip("no right to make a network of its own, and Ray listens on all interfaces")
-        try:
-            with socket.socket() as probe:  # bring the loopback up: SIOCSIFFLAGS with IFF_UP
-                fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 1))
-            yield
-        finally:
-            assert libc.setns(before.fileno(), NEW_NETWORK) == 0
+        yield
 
 
 PAGE = (REPOSITORY / "docs" / "cluster.md").read_text()

@@ -38,11 +38,18 @@ QUIET = {  # for MLflow, before it is imported
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
     "PGCONNECT_TIMEOUT": "5",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # or a model gets the uv.lock of the folder that one is in
 }
 
 
 class StoreError(Exception):
     """The store can't be reached or written: which one, and why."""
+
+
+def quiet() -> None:
+    """Set what MLflow reads from the environment, before it is imported; what is set already stays."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
 
 
 def locate(tracking_uri: str | None, root: Path) -> str:
@@ -100,8 +107,7 @@ class Store:
     def __init__(self, uri: str, root: Path, wait: float = 120) -> None:
         if uri == "none":
             raise StoreError("tracking_uri is none")
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
+        quiet()
         from mlflow import MlflowClient
 
         self.uri = uri
@@ -169,6 +175,8 @@ class Store:
                     "(SELECT experiment_id FROM experiments WHERE name = ?)",
                     moved,
                 )
+                for table, column in (("logged_models", "artifact_location"), ("model_versions", "storage_location")):
+                    database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", moved[:2])
                 database.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", moved[1:])
 
     def location(self, study: str) -> str | None:

@@ -1,0 +1,390 @@
+"""``dognet-export``: what is given away answers as the network does, where there is neither dognet nor a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import REPOSITORY, environment, loopback_alone, run_in, small, wait_until
+
+from dognet import pipeline, runs, ui
+from dognet.nnet import NNet
+
+BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of the receiver's Python: a virtual environment with all that is installed here but dognet."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "dognet" not in path.name:
+            (packages / path.name).symlink_to(path)
+    for name, module in (("mlflow", "mlflow.cli"), ("uvicorn", "uvicorn.main")):
+        words = f"from {module} import {'cli' if name == 'mlflow' else 'main'} as main; main()"
+        (folder / "bin" / name).write_text(f"#!{folder}/bin/python\n{words}\n")
+        (folder / "bin" / name).chmod(0o755)
+    answer = subprocess.run([folder / "bin/python", "-c", "import dognet"], capture_output=True, text=True, cwd=folder)
+    assert "No module named 'dognet'" in answer.stderr
+    return folder / "bin"
+
+
+def receiver(bare: Path, home: Path) -> dict[str, str]:
+    """The environment of whoever was given the model."""
+    return {"PATH": f"{bare}:/usr/bin:/bin", "HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@contextmanager
+def serving(model: Path, bare: Path) -> Iterator[str]:
+    """Serve the model as the page says, on the loopback; in the end all of it is gone."""
+    port, log = str(ui.free_port()), model.with_name("log")
+    words = ["mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "--port", port]
+    with log.open("wb") as file, subprocess.Popen(
+        words, cwd=model.parent, env=receiver(bare, model.parent), stdout=file, stderr=file, start_new_session=True
+    ) as process:  # fmt: skip
+        try:
+            base = f"http://127.0.0.1:{port}"
+            wait_until(lambda: process.poll() is not None or ui.answers(base))
+            assert process.poll() is None, log.read_text()
+            yield base
+        finally:
+            ui.end(process)
+
+
+def ask(base: str, body: Any) -> Any:
+    """What the served model answers."""
+    question = urllib.request.Request(
+        f"{base}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(question, timeout=30) as answer:
+            return json.load(answer)["predictions"]
+    except urllib.error.HTTPError as error:
+        return f"{error.code}: {json.load(error)['message']}"
+
+
+def expected(folder: Path, X: Any, positive: str) -> list[dict[str, Any]]:
+    """What the model is to answer: the network's own prediction."""
+    net = NNet.load(folder / "weights.npz")
+    labels = [positive if is_positive else f"not {positive}" for is_positive in net.predict(X)]
+    probabilities = [float(probability) for probability in net.predict(X, type="probs")]
+    return [{"label": one, "probability": other} for one, other in zip(labels, probabilities, strict=True)]
+
+
+def own_images(root: Path) -> Path:
+    """Train on an own CSV, of other labels, names and brightness; return the run's folder."""
+    random = np.random.default_rng(5)
+    for name in ("train", "test"):
+        table = pd.DataFrame(random.random((60, 3)).round(3), columns=["links", "Mitte", "right, below"])
+        table["kind"] = np.where(table["links"] > table["Mitte"], "größer", "other")
+        (root / "data" / "own").mkdir(parents=True, exist_ok=True)
+        table.to_csv(root / "data" / "own" / f"{name}.csv", index=False)
+    own = {"kind": "csv", "train": "data/own/train.csv", "test": "data/own/test.csv", "label": "kind", "white": 1.0}
+    empty = dict.fromkeys(("train_rows", "test_rows", "seed"))
+    hashes = {"positive": "größer", "train_sha256": "", "test_sha256": ""}
+    data = dataclasses.replace(small().data, **own, **empty, **hashes)
+    config = small(data=data, source="csv", dtype="float32", stepSize=1.0, ITERS=300, study="own")
+    return pipeline.run(config, root).folder
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """The folder of the run of this name of the study grid."""
+    return root / "experiments" / "grid" / "runs" / name
+
+
+def rewrite(folder: Path, **metrics: float) -> None:
+    """Give a run other figures, and seal it."""
+    info = {key: value for key, value in runs.summary(folder).items() if key not in ("status", "sha256", "checksum")}
+    told = json.loads((folder / "metrics.json").read_text()) | metrics
+    (folder / "metrics.json").write_text(json.dumps(told))
+    runs.finish(folder, info)
+
+
+# --- it answers as the network does
+
+
+@pytest.mark.parametrize("images", ["generated", "own"])
+def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a_network(
+    grid: Path, bare: Path, tmp_path: Path, images: str
+) -> None:
+    folder, positive = (own_images(grid), "größer") if images == "own" else (grid / BEST, "checkerboard")
+    run_in(grid)("dognet-export", str(folder), "--to", str(tmp_path / "model"))
+    table = pd.read_csv(grid / "data" / ("csv" if images == "own" else images) / "test.csv").drop(columns="label")
+    fractions = table * 0.73
+    backwards = table[table.columns[::-1]]
+    with loopback_alone() as alone, serving(tmp_path / "model", bare) as base:
+        for asked in (table, fractions, table[:1]):
+            answer = ask(base, {"dataframe_split": asked.to_dict("split")})
+            assert answer == expected(folder, asked.to_numpy(float), positive)
+        assert len({one["label"] for one in ask(base, {"dataframe_split": table.to_dict("split")})}) == 2
+        answer = ask(base, {"dataframe_records": backwards.to_dict("records")})
+        assert answer == expected(folder, table.to_numpy(float), positive)
+        name = table.columns[1]
+        for wrong, told in (
+            (table.drop(columns=name), f"Model is missing inputs ['{name}']"),
+            (table.assign(**{name: "bright"}), "X must be numeric"),
+            (table.assign(**{name: "12"}), "X must be numeric"),
+            (table.assign(**{name: True}), "X must be numeric"),
+            (table[:2].assign(**{name: [1, None]}).astype(object), "X must be finite, got nan in row 1, column 1"),
+            (table.assign(**{name: 256}), f"{name} must be from 0 to 255, got 256"),
+            (table.assign(**{name: -0.5}), f"{name} must be from 0 to 255, got -0.5"),
+        ):
+            answer = ask(base, {"dataframe_split": json.loads(wrong.to_json(orient="split"))})
+            assert answer.startswith("400: "), answer
+            assert told in answer
+    if not alone:
+        pytest.skip("no right to make a network with the loopback alone: served with this one")
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_mlflow_models_predict_answers_as_the_network_does(grid: Path, bare: Path, tmp_path: Path, kind: str) -> None:
+    run_in(grid)("dognet-export", "grid", "--to", str(tmp_path / "model"))
+    file, table = grid / "data/generated/test.csv", pd.read_csv(grid / "data/generated/test.csv")
+    if kind == "json":
+        file = tmp_path / "test.json"
+        file.write_text(json.dumps({"dataframe_split": table.to_dict("split")}))
+    words = ["mlflow", "models", "predict", "-m", "model", "-i", str(file), "-t", kind, "--env-manager", "local"]
+    subprocess.run([*words, "-o", "answer.json"], cwd=tmp_path, env=receiver(bare, tmp_path), check=True)
+    answer = json.loads((tmp_path / "answer.json").read_text())["predictions"]
+    assert answer == expected(grid / BEST, table.drop(columns="label").to_numpy(float), "checkerboard")
+
+
+def test_a_model_is_loaded_beside_dognet_too(grid: Path) -> None:
+    run_in(grid)("dognet-export", "grid")
+    program = (
+        "import mlflow, pandas; table = pandas.read_csv('data/generated/test.csv').tail(5)\n"
+        "model = mlflow.pyfunc.load_model('models/grid')\n"
+        "from dognet import nnet, runs\n"
+        "print(nnet.__file__, list(model.predict(table).index))"
+    )
+    answer = run_in(grid)(sys.executable, "-c", program).stdout
+    assert answer == f"{grid}/models/grid/code/dognet/nnet.py [45, 46, 47, 48, 49]\n"
+
+
+# --- which run
+
+
+def test_the_best_run_is_that_with_the_least_train_loss_whatever_its_test_accuracy(grid: Path) -> None:
+    every = [run for run in runs.over(grid / "experiments") if run.folder != grid / BEST]
+    rewrite(grid / BEST, test_accuracy=0.1, test_loss=9.0)
+    for run in every:
+        assert run.metrics["train_loss"] > runs.read(grid / BEST).metrics["train_loss"]
+        assert run.metrics["test_accuracy"] > 0.1
+    answer = run_in(grid)("dognet-export", "grid")
+    assert answer.stdout.startswith(f"{BEST}: train loss ")
+    assert (grid / "models/grid/artifacts/weights.npz").read_bytes() == (grid / BEST / "weights.npz").read_bytes()
+
+
+def test_without_a_name_it_is_the_run_of_dvc_repro(grid: Path) -> None:
+    shutil.copytree(grid / BEST, grid / "experiments" / "pipeline")
+    rewrite(grid / "experiments" / "pipeline")
+    assert run_in(grid)("dognet-export").stdout.splitlines()[0].startswith("experiments/pipeline: train loss ")
+
+
+def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path) -> None:
+    export = run_in(grid)
+    second = sorted((run.metrics["train_loss"], run.folder) for run in runs.over(grid))[1][1].relative_to(grid)
+    (grid / BEST / "curve.csv").write_text(runs.CURVE_HEADER)
+    answer = export("dognet-export", BEST, check=False)
+    damage = f"{BEST}/curve.csv: not as it was written (its sha256 differs from run.json's)"
+    assert (answer.returncode, answer.stderr) == (1, f"dognet-export: {damage}\n")
+    answer = export("dognet-export", "grid")
+    assert answer.stdout.startswith(f"{second}: ")
+    assert answer.stderr == f"dognet-export: {grid}/{damage}: passed by\n"
+    runs.fail(grid / second, runs.settings(grid / second), FloatingPointError("too large"), {"digest": "0"})
+    answer = export("dognet-export", str(second), check=False)
+    told = f"dognet-export: {second}: this run failed (FloatingPointError: too large), it has no network\n"
+    assert (answer.returncode, answer.stderr) == (1, told)
+    assert str(second) not in export("dognet-export", "grid", "--to", "other").stdout
+
+
+def test_the_pixels_have_numbers_where_the_training_images_are_others_now(grid: Path) -> None:
+    assert columns(grid, own_images(grid)) == ["links", "Mitte", "right, below"]
+    (grid / "data/csv/train.csv").write_text("label,right,Mitte,links\n")
+    assert columns(grid, grid / "experiments/own") == ["pixel0", "pixel1", "pixel2"]
+
+
+def columns(root: Path, what: Path) -> list[str]:
+    """The names of the inputs of a model."""
+    to = root / what.name
+    run_in(root)("dognet-export", str(what), "--to", str(to))
+    return list(json.loads((to / "input_example.json").read_text())["columns"])
+
+
+# --- what the folder holds
+
+
+def test_a_model_holds_no_pickle_no_path_of_this_machine_and_no_address(grid: Path, tmp_path: Path) -> None:
+    (grid / "uv.lock").write_text('source = { registry = "https://packages.example.org" }\n')
+    (grid / "pyproject.toml").write_text("[project]\n")
+    answer = run_in(grid)("dognet-export", "grid", PIP_INDEX_URL="https://packages.example.org")
+    assert answer.stderr == ""
+    assert answer.stdout.splitlines()[1:] == ["models/grid"]
+    files = {path.relative_to(grid / "models/grid").as_posix() for path in grid.rglob("models/grid/**/*.*")}
+    code = {"served.py", "code/dognet/__init__.py", "code/dognet/nnet.py", "code/dognet/descent.py"}
+    environments = {"requirements.txt", "conda.yaml", "python_env.yaml"}
+    examples = {"input_example.json", "serving_input_example.json"}
+    assert files - {"code/dognet"} == {*code, *environments, *examples, "artifacts/weights.npz"}
+    here = str(grid), str(tmp_path), str(REPOSITORY), sys.prefix, str(Path.home()), "/tmp", "://", "example.org"
+    texts = [path for path in (grid / "models/grid").rglob("*") if path.is_file() and path.suffix != ".npz"]
+    found = [(path.name, word) for path in texts for word in here if word in path.read_text(encoding="utf-8")]
+    assert not found
+    with np.load(grid / "models/grid/artifacts/weights.npz", allow_pickle=False) as arrays:
+        assert [arrays[name].dtype.kind for name in arrays.files] == ["f", "f", "b"]
+    assert "python_model:" not in (grid / "models/grid/MLmodel").read_text()  # where MLflow notes a pickle
+
+
+def test_a_model_says_what_it_is_and_needs_what_is_installed(grid: Path) -> None:
+    import mlflow
+    from mlflow.models import Model
+
+    run_in(grid)("dognet-export", "grid")
+    model, run = Model.load(str(grid / "models/grid")), runs.read(grid / BEST)
+    assert model.metadata["digest"] == run.info["digest"]
+    assert {name: model.metadata[name] for name in runs.SETTINGS} == {n: str(run.config[n]) for n in runs.SETTINGS}
+    assert model.metadata["train_loss"] == run.metrics["train_loss"]
+    assert [column["name"] for column in model.get_input_schema().to_dict()] == [f"pixel{i}" for i in range(4)]
+    assert [column["name"] for column in model.get_output_schema().to_dict()] == ["label", "probability"]
+    needed = (grid / "models/grid/requirements.txt").read_text().splitlines()
+    assert needed == [f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_export_that_is_ended_leaves_no_half_model_and_can_be_repeated(grid: Path, number: int) -> None:
+    words = ["dognet-export", "grid", "--to", "given"]
+    with subprocess.Popen(words, cwd=grid, env=environment(grid), stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: bool(list(grid.glob("given.*.part/*"))))
+        process.send_signal(number)
+        _, told = process.communicate(timeout=30)
+    expected = {
+        signal.SIGKILL: (-9, ""),
+        signal.SIGTERM: (143, ""),
+        signal.SIGINT: (130, "dognet-export: interrupted\n"),
+    }
+    assert (process.returncode, told) == expected[signal.Signals(number)]
+    assert not (grid / "given").exists()
+    assert number == signal.SIGKILL or not list(grid.glob("given.*"))
+    run_in(grid)(*words)
+    assert (grid / "given" / "MLmodel").is_file()
+
+
+def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, bare: Path) -> None:
+    to = grid / "für dich" / "100 % #1?"
+    to.mkdir(parents=True)  # one that is empty may be there
+    run_in(grid)("dognet-export", "grid", "--to", str(to))
+    program = "import mlflow; print(mlflow.pyfunc.load_model('.').metadata.metadata['study'])"
+    words = [bare / "python", "-c", program]
+    answer = subprocess.run(words, cwd=to, env=receiver(bare, grid), capture_output=True, text=True, check=True)
+    assert answer.stdout == "grid\n"
+
+
+# --- MLflow's registry
+
+
+def table(root: Path, name: str) -> list[tuple[Any, ...]]:
+    """The rows of a table of MLflow's."""
+    with closing(sqlite3.connect(root / "mlflow.db")) as database:
+        return database.execute(f"SELECT * FROM {name}").fetchall()
+
+
+def test_a_run_is_registered_once_under_a_name(grid: Path) -> None:
+    from mlflow import MlflowClient
+
+    export, run = run_in(grid), runs.read(grid / BEST)
+    first = export("dognet-export", "grid", "--register", "boards")
+    assert (first.stdout.splitlines()[1:], first.stderr) == (["models:/boards/1"], "")
+    assert not (grid / "models").exists()
+    before = table(grid, "metrics")
+    again = export("dognet-export", BEST, "--register", "boards")
+    assert again.stdout.splitlines()[1:] == ["models:/boards/1 was there"]
+    other = "experiments/grid/runs/hiddenNodes=2,stepSize=0.3,ITERS=150,seed=1"
+    assert "models:/boards/2\n" in export("dognet-export", other, "--register", "boards").stdout
+    assert len(table(grid, "model_versions")) == len(table(grid, "logged_models")) == 2
+    assert table(grid, "metrics")[: len(before)] == before
+    client = MlflowClient(f"sqlite:///{grid}/mlflow.db")
+    version = client.get_model_version("boards", "1")
+    recorded = client.get_run(str(version.run_id))
+    assert recorded.data.tags["digest"] == version.tags["digest"] == run.info["digest"]
+    assert (version.tags["study"], version.tags["folder"]) == ("grid", run.folder.name)
+    for name in ("train_loss", "test_accuracy"):
+        assert float(version.tags[name]) == run.metrics[name]
+        assert f"{run.metrics[name]:.4g}" in str(version.description)
+    model = client.get_logged_model(recorded.outputs.model_outputs[0].model_id)
+    shown = {metric.key: metric.value for metric in model.metrics or ()}
+    assert shown.items() >= {"final/train_loss": run.metrics["train_loss"]}.items()
+    assert not [name for name in shown if name.startswith("train/")]  # nothing of how it began
+    assert "12 recorded" not in export("dognet-sync").stdout  # the two were there
+
+
+def test_a_registered_model_is_loaded_by_its_name_also_when_the_project_was_moved(grid: Path, bare: Path) -> None:
+    run_in(grid)("dognet-export", "grid", "--register", "boards")
+    moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
+    run_in(moved)("dognet-export", "grid", "--register", "boards")
+    file = moved / "data/generated/test.csv"
+    program = (
+        "import json, mlflow, pandas, sys; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        f"answer = mlflow.pyfunc.load_model('models:/boards/1').predict(pandas.read_csv({str(file)!r}))\n"
+        "print(json.dumps(answer.to_dict('records')))"
+    )
+    words = [bare / "python", "-c", program]
+    answer = subprocess.run(words, cwd=moved, env=receiver(bare, moved), capture_output=True, text=True, check=True)
+    X = pd.read_csv(file).drop(columns="label").to_numpy(float)
+    assert json.loads(answer.stdout) == expected(moved / BEST, X, "checkerboard")
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["gird"], "no study or run folder gird; studies with runs: grid"),
+        (["empty"], "empty has no finished run: dognet --multirun experiment=empty"),
+        (["experiments/half"], "half has no finished run: dognet --multirun study=half"),
+        ([], "no study or run folder pipeline; studies with runs: grid"),
+        (["grid", "--to", "full"], "full is there already: delete it, or name another folder with --to"),
+        (["grid", "--to", "full/file"], "full/file is there already: delete it, or name another folder with --to"),
+        (["grid", "--to", "full/file/model"], "[Errno 17] File exists: "),
+        (["grid", "--to", "/proc/model"], "[Errno 2] No such file or directory: '/proc/model."),
+        (
+            ["grid", "--register", "a/b"],
+            "--register must be a plain name: letters, digits, _ - and . inside, got 'a/b'",
+        ),
+        (["grid", "--register", ""], "--register must be a plain name: letters, digits, _ - and . inside, got ''"),
+        (["grid", "--register", "x", "--tracking-uri", "http://127.0.0.1:9"], "http://127.0.0.1:9: no answer"),
+        (["grid", "--register", "x", "--tracking-uri", "none"], "tracking_uri is none"),
+    ],
+)
+def test_what_goes_wrong_is_told_in_one_line(grid: Path, words: list[str], told: str) -> None:
+    (grid / "experiments/empty").mkdir()
+    (grid / "experiments/empty/study.yaml").touch()
+    (grid / "experiments/half/runs/one").mkdir(parents=True)
+    (grid / "full").mkdir()
+    (grid / "full/file").touch()
+    answer = run_in(grid)("dognet-export", *words, check=False)
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"dognet-export: {told}")
+    assert answer.stderr.count("\n") == 1
+    assert not (grid / "models").exists()
+
+
+def test_help_waits_for_neither_mlflow_nor_pandas(tmp_path: Path) -> None:
+    program = "import sys; from dognet import export; print({'mlflow', 'pandas', 'hydra'} & set(sys.modules))"
+    assert run_in(tmp_path)(sys.executable, "-c", program).stdout == "set()\n"
