@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY, environment, loopback_alone, run_in, small, wait_until
+from test_disk import mounted
 
 from dognet import pipeline, runs, ui
 from dognet.nnet import NNet
@@ -293,6 +295,15 @@ def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, 
     words = [bare / "python", "-c", program]
     answer = subprocess.run(words, cwd=to, env=receiver(bare, grid), capture_output=True, text=True, check=True)
     assert answer.stdout == "grid\n"
+
+
+@pytest.mark.parametrize("size", ["8k", "24k", "44k"])
+def test_an_export_onto_a_full_disk_is_told_in_one_line_and_leaves_nothing(grid: Path, size: str) -> None:
+    with mounted(grid / "disk", size) as disk:
+        answer = run_in(grid)("dognet-export", "grid", "--to", "disk/model", check=False)
+        assert answer.returncode == 1
+        assert re.fullmatch("dognet-export: .*No space left on device.*\n", answer.stderr)
+        assert not list(disk.iterdir())
 
 
 # --- MLflow's registry

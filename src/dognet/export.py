@@ -118,24 +118,24 @@ def save(run: Run, folder: Path, names: list[str]) -> None:
     inputs = Schema.from_json(json.dumps([{"name": name, "type": "any", "required": True} for name in names]))
     outputs = Schema([ColSpec("string", "label"), ColSpec("double", "probability")])
     with tracking.checked_copy(run.folder) as copy:
-        package = copy.folder / "dognet"
-        package.mkdir()
-        write(package / "__init__.py", OPEN)
-        for module in ("nnet.py", "descent.py"):
-            shutil.copy(HERE / module, package)
         save_model(
             str(folder),
             python_model=str(HERE / "served.py"),
             artifacts={"weights": str(copy.folder / "weights.npz")},
-            code_paths=[str(package)],
             model_config={"positive": run.config["data"]["positive"]},
             signature=ModelSignature(inputs, outputs),
             input_example=pd.DataFrame([[value] * len(names) for value in (0, 255)], columns=names),
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", "numpy")],
             metadata=told(run),
         )
+    package = folder / "code" / "dognet"  # by hand: of a full disk MLflow's code_paths makes another error
+    package.mkdir(parents=True)
+    write(package / "__init__.py", OPEN)
+    for module in ("nnet.py", "descent.py"):
+        shutil.copy(HERE / module, package)
     model = Model.load(str(folder))
     flavor = model.flavors["python_function"]
+    flavor["code"] = "code"
     flavor["model_code_path"] = "served.py"  # MLflow notes where they came from, on this machine
     flavor["artifacts"]["weights"]["uri"] = "weights.npz"
     model.save(str(folder / "MLmodel"))
