@@ -61,7 +61,7 @@ def shown(page: str) -> Iterator[tuple[str, str]]:
 def in_place(command: str) -> str:
     """What a test runs for a command that is shown."""
     if re.fullmatch(SERVING, command):
-        until = "until grep -q Ctrl-C ui || ! kill -0 $! 2> /dev/null; do sleep 0.1; done"
+        until = "until grep -qs Ctrl-C ui || ! kill -0 $! 2> /dev/null; do sleep 0.1; done"
         return f"({command} > ui 2>&1 & {until}; kill $! 2> /dev/null; wait $!; cat ui; rm ui)"
     return IN_PLACE.get(command, command)
 
