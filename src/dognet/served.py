@@ -38,7 +38,7 @@ class Served(PythonModel):
                 f"{name} must be from 0 to 255, got {X[row, column]} in row {row}"
             )
         label = np.where(is_positive, self.labels[1], self.labels[0])
-        return pd.DataFrame({"label": label, "probability": probability.astype(float)}, model_input.index)
+        return pd.DataFrame({"label": label, "probability": probability}, model_input.index)
 
 
 set_model(Served())
