@@ -92,6 +92,7 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
         ("dognet-sync", "--tracking-uri", uri),
         ("dognet-sync", "--tracking-uri", f"postgresql://me:{SECRET}@127.0.0.1:9/mlflow"),
         ("dognet-ui", "--tracking-uri", uri),
+        ("dognet-export", "adhoc", "--register", "one", "--tracking-uri", uri),
         ("dognet-ui", "--tracking-uri", f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:9/mlflow"),
         ("dognet-report",),
         ("dvc", "repro"),

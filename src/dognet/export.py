@@ -32,9 +32,8 @@ from dognet.runs import Run, RunError
 from dognet.tracking import Store, StoreError
 
 HERE = Path(__file__).resolve().parent
-OPEN = (
-    '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'  # dognet's other modules, if it is installed
-)
+# in the model's package: dognet's other modules are found where it is installed
+OPEN = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
 PIPELINE = runs.PIPELINE.name
 
 
