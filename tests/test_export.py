@@ -288,7 +288,7 @@ def test_an_export_that_is_ended_leaves_no_half_model_and_can_be_repeated(grid: 
 
 
 def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, bare: Path) -> None:
-    to = grid / "für dich" / "100 % #1?"
+    to = grid / "für dich" / "hier" / "100 % #1?"
     run_in(grid)("dognet-export", "grid", "--to", str(to))
     (grid / "empty").mkdir()  # one that is empty may be there
     run_in(grid)("dognet-export", "grid", "--to", "empty")
