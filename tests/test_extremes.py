@@ -26,7 +26,12 @@ from dognet.images import ImagesError
 from dognet.nnet import InputError, NNet
 
 TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
-tried = settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+often = settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def tried(test: Any) -> Any:
+    """Try it with input at random: a few times in `make test`, many in `make soak`."""
+    return pytest.mark.soak(often(test))
 
 
 def trained(X: Any, y: Any, hiddenNodes: int = 2, stepSize: float = 0.3, ITERS: int = 50, **more: Any) -> tuple:
