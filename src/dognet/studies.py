@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         node = OmegaConf.load(path)
         settings = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else None
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise StudyError(f"{path}: {' '.join(str(error).split())}") from error
     match settings:
         case {"hydra": {"sweeper": {"params": dict(grid), **other_sweeper}, **other_hydra}, **plain}:
@@ -154,6 +154,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
             raise SweepError(f"{override.input_line}: an interval has no end of values, range(…) has")
         else:
             swept[name] = [rounded(value) for value in override.sweep_string_iterator()]
+            if not swept[name]:
+                raise SweepError(f"{override.input_line}: no value lies in it, so there is no run")
     return fixed, swept
 
 
