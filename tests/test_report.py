@@ -154,6 +154,49 @@ def test_a_sweep_without_a_study_file_is_reported_too(project, words, pictures):
     assert (folder / "report.md").read_text().startswith("# What the runs in own show\n")
 
 
+@pytest.mark.parametrize("kept", [b"", b"# Which way?\n", b"\xff"])
+def test_a_report_that_was_cut_short_hinders_no_other(project, kept):
+    (project / "experiments" / "width" / "report.md").write_bytes(kept)
+    before = (project / "experiments" / "way" / "report.md").read_bytes()
+    answer = run_in(project)("dognet-report", "way")
+    assert (answer.stdout, answer.stderr) == ("experiments/way/report.md\n", "")
+    assert (project / "experiments" / "way" / "report.md").read_bytes() == before
+
+
+def test_a_study_that_cannot_be_reported_is_told_in_one_line_and_the_others_are_reported(project):
+    folder, grid = project / "experiments", "hydra: {sweeper: {params: {seed: '1,2'}}}"
+    for name, text in {
+        "a-bad": "seed: {",
+        "b-word": f"ITERS: many\n{grid}",
+        "c-grid": grid.replace("1,2", "(("),
+    }.items():
+        (folder / name / "runs").mkdir(parents=True)
+        (folder / name / "study.yaml").write_text(text)
+    answer = run_in(project)("dognet-report", check=False)
+    assert answer.returncode == 1
+    assert answer.stdout == "experiments/way/report.md\n"
+    bad, word, grid = answer.stderr.splitlines()
+    assert bad.startswith(f"dognet-report: study a-bad: {folder}/a-bad/study.yaml: while parsing")
+    assert word == "dognet-report: study b-word: ITERS must be a whole number from 0 to 10^15, got 'many'"
+    assert grid.startswith("dognet-report: study c-grid: 'seed=((' is not an override")
+
+
+def test_a_report_cannot_leave_its_folder(project):
+    shutil.copytree(project / "experiments" / "way" / "runs", project / "elsewhere" / "runs")
+    for study in ("../elsewhere", str(project / "elsewhere")):
+        answer = run_in(project)("dognet-report", study, check=False)
+        assert answer.returncode == 1
+        assert answer.stderr.startswith("dognet-report: study must be a plain name: ")
+        assert answer.stderr.count("\n") == 1
+    assert [path.name for path in (project / "elsewhere").iterdir()] == ["runs"]
+
+
+def test_nothing_to_report_is_told(tmp_path):
+    answer = run_in(tmp_path)("dognet-report", check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == "dognet-report: no study has runs yet: dognet --multirun experiment=width\n"
+
+
 def test_the_list_of_studies_has_the_answer_of_each(project):
     listing = (project / "experiments" / "README.md").read_text()
     reports = sorted((project / "experiments").glob("*/report.md"))

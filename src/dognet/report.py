@@ -18,11 +18,13 @@ import numpy as np
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
 
 from dognet import plots, runs, studies, sweep
-from dognet.config import project_root
-from dognet.errors import SweepError
+from dognet.config import FOLDER_NAME, ConfigError, project_root
+from dognet.errors import SweepError, one_line
 from dognet.files import write
 from dognet.interrupt import interruptible
 from dognet.pipeline import runs_folder
@@ -300,6 +302,8 @@ def accuracy_picture(cells: Sequence[Cell]) -> str | None:
 
 def write_report(study: str, root: Path, loader: ConfigLoader) -> Path:
     """Write a study's report.md and its pictures, and experiments/README.md; SweepError if no run is finished."""
+    if not FOLDER_NAME[1](study):
+        raise SweepError(f"study must be {FOLDER_NAME[0]}, got {study!r}")
     file = studies.files(root).get(study)
     members = members_of_grid(loader, study, root) if file else members_of_folder(runs_folder(root, study))
     cells, folder = cells_of(members), root / "experiments" / study
@@ -346,9 +350,14 @@ def write_list(root: Path) -> None:
     for name in sorted(studies.files(root)):
         report = root / "experiments" / name / "report.md"
         if report.is_file():
-            question, answered, incomplete, *_ = report.read_text(encoding="utf-8").split("\n\n")
+            question, answered, incomplete, *_ = [
+                *report.read_text(encoding="utf-8", errors="replace").split("\n\n"),
+                "",
+                "",
+            ]
             note = " (incomplete)" if incomplete.startswith("**Incomplete") else ""
-            rows.append(f"| [{name}]({name}/report.md) | {question.removeprefix('# ')} | {answered.strip('*')}{note} |")
+            cells = question.removeprefix("# "), answered.strip("*") + note
+            rows.append(f"| [{name}]({name}/report.md) | {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     told = (
         "Run one with `dognet --multirun experiment=<study>`; its report is written at the end, and by `dognet-report`."
     )
@@ -365,9 +374,13 @@ def main() -> None:
     from dognet.cli import CONF  # and with it the schema of conf/config.yaml
 
     wanted = parser.parse_args().studies or [path.parent.name for path in sorted((root / "experiments").glob("*/runs"))]
+    faults = [] if wanted else ["no study has runs yet: dognet --multirun experiment=width"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for study in wanted:
             try:
-                print(os.path.relpath(write_report(study, root, GlobalHydra.instance().config_loader())))
-            except (SweepError, OSError) as error:
-                sys.exit(f"dognet-report: {error}")
+                print(os.path.relpath(write_report(study, root, GlobalHydra.instance().config_loader())), flush=True)
+            except (ConfigError, HydraException, OmegaConfBaseException) as error:
+                faults.append(f"study {study}: {one_line(error)}")
+            except (SweepError, OSError) as error:  # the other studies are reported all the same
+                faults += str(error).splitlines()
+    sys.exit("\n".join(f"dognet-report: {fault}" for fault in faults) or None)
