@@ -104,6 +104,8 @@ def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("hiddenNodes", "'hiddenNodes' is not an override: write name=value, as in hiddenNodes=8"),
         ("hiddenNodes=[1", "'hiddenNodes=[1' is not an override: write name=value, as in hiddenNodes=8"),
         ("hydra/launcher=foo", "hydra/launcher=foo: no such option, there are "),
+        ("plan=true", "plan=true tells what a sweep would train: dognet --multirun … plan=true"),
+        ("data=../data/generated", "data must be a plain name: letters, digits, _ - and . inside, got '../data/gen"),
         ("stepSize=1e308", "the weights are no longer finite at iteration "),
     ],
 )
@@ -113,6 +115,13 @@ def test_a_mistake_is_told_in_one_line(run: Run, project: Path, override: str, m
     assert answer.stderr.count("\n") == 1
     assert answer.stdout == ""
     assert answer.returncode == 1
+
+
+def test_a_file_in_conf_that_is_not_yaml_is_told_in_one_line(run: Run, project: Path) -> None:
+    (project / "conf" / "config.yaml").write_text("seed: [")
+    answer = run("dognet", check=False)
+    assert answer.returncode == 1
+    assert re.fullmatch(r"dognet: while parsing .*conf/config.yaml.*\n", answer.stderr)
 
 
 def test_several_mistakes_are_told_at_once(run: Run) -> None:

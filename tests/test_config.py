@@ -104,6 +104,32 @@ def test_a_mistake_in_a_file_is_told_with_its_name(
 
 
 @pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the defaults must name the images, as in - data: generated"),
+        ("3", "Invalid loaded object type: int"),
+        ("[seed]", "the defaults must name the images, as in - data: generated"),
+        ("defaults: 3", "the defaults must name the images, as in - data: generated"),
+        ("defaults: [3, schema]", "the defaults must name the images, as in - data: generated"),
+        ("defaults: [data: ]", "the defaults must name the images, as in - data: generated"),
+        ("defaults: &a [*a]", "maximum recursion depth exceeded"),
+    ],
+)
+def test_a_conf_without_images_is_told(conf: Path, content: str, message: str) -> None:
+    (conf / "config.yaml").write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        config.load(conf.parent)
+    assert str(caught.value).startswith(f"{conf / 'config.yaml'}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_images_in_conf_cannot_lie_elsewhere(conf: Path) -> None:
+    (conf / "config.yaml").write_text("defaults: [data: ../x]")
+    with pytest.raises(ConfigError, match=r"^data must be a plain name: .*, got '\.\./x'$"):
+        config.load(conf.parent)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("force: false", "force: maybe", "conf/config.yaml: force must be true or false, got 'maybe'"),

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dognet import studies
-from dognet.config import Config, ConfigError, project_root
+from dognet.config import Config, ConfigError, plain, project_root
 from dognet.errors import SweepError, one_line, raised_in_hydra
 from dognet.interrupt import interruptible
 
@@ -48,7 +48,7 @@ def sourced(config: Config, source: str) -> Config:
     from dognet.runs import hash_of
 
     data = {key: value for key, value in vars(config.data).items() if value is not None}
-    name = source if data == in_conf(source) else f"{source}-{hash_of(data)[:8]}"
+    name = plain(source) if data == in_conf(source) else f"{source}-{hash_of(data)[:8]}"
     return dataclasses.replace(config, source=name)
 
 
@@ -73,6 +73,8 @@ def task(settings: DictConfig) -> None:
         config = checked(settings, HydraConfig.get().runtime.choices["data"])
     except (ConfigError, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
+    if config.plan:
+        sys.exit("dognet: plan=true tells what a sweep would train: dognet --multirun … plan=true")
     root, overrides, began, fault = project_root(), list(HydraConfig.get().overrides.task), runs.now(), None
     with sync.following(config.study, config.tracking_uri, root):
         try:
@@ -103,6 +105,8 @@ def start() -> None:
         sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"dognet: {one_line(error)}")
+    except yaml.YAMLError as error:
+        sys.exit(f"dognet: {' '.join(str(error).split())}")
     except OSError as error:  # a disk that is full, or not to be written
         sys.exit(f"dognet: {error}")
     except (TypeError, ValueError, RuntimeError) as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -117,7 +117,7 @@ def load(root: Path) -> Config:
     path = root / "conf" / "config.yaml"
     try:
         settings: Any = OmegaConf.load(path)
-        source = next(entry["data"] for entry in settings.pop("defaults") if "data" in entry)
+        source = chosen(settings, path)
         settings = OmegaConf.merge(OmegaConf.structured(Config), settings)
         path = root / "conf" / "data" / f"{source}.yaml"
         settings = OmegaConf.merge(settings, {"data": OmegaConf.load(path)})
@@ -127,11 +127,28 @@ def load(root: Path) -> Config:
         from dognet.errors import one_line
 
         raise ConfigError(f"{path}: {one_line(error)}") from error
-    except (OSError, YAMLError) as error:
+    except (OSError, RecursionError, YAMLError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     assert isinstance(config, Config)
     config.source = source
     return config
+
+
+def chosen(settings: Any, path: Path) -> str:
+    """Take the defaults out of conf/config.yaml and return which images they name."""
+    defaults = settings.pop("defaults", None) if isinstance(settings, DictConfig) else None
+    entries = [entry for entry in defaults if isinstance(entry, DictConfig)] if isinstance(defaults, ListConfig) else []
+    source = next((entry["data"] for entry in entries if "data" in entry), None)
+    if source is None:
+        raise ConfigError(f"{path}: the defaults must name the images, as in - data: generated")
+    return plain(source)
+
+
+def plain(source: object) -> str:
+    """Return the name of the images' file in conf/data/: their folder has it too, and is not to lie elsewhere."""
+    if not FOLDER_NAME[1](str(source)):
+        raise ConfigError(f"data must be {FOLDER_NAME[0]}, got {str(source)!r}")
+    return str(source)
 
 
 def project_root() -> Path:
