@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, environment, run_in, small, wait_until
+from test_tracking import folders
 
 from dognet import pipeline, runs, tracking
 
@@ -126,6 +128,40 @@ def test_dognet_sync_names_a_damaged_run_and_goes_on(grid: Path, run: Run) -> No
     assert answer.stdout == "11 recorded, 0 were there\n"
     assert answer.stderr.count("\n") == 1
     assert f"dognet-sync: {first}/weights.npz: not as it was written" in answer.stderr
+
+
+def test_a_changed_letter_in_run_json_is_told_and_the_other_runs_are_recorded(grid: Path, run: Run) -> None:
+    for path, name in zip(folders(grid), ("study", "digest", "status", "start"), strict=False):
+        text = (path / "run.json").read_text()
+        assert f'"{name}"' in text
+        (path / "run.json").write_text(text.replace(f'"{name}"', f'"{name[:-1]}x"'))
+    answer = run("dognet-sync")
+    assert answer.stdout == "8 recorded, 0 were there\n"
+    told = answer.stderr.splitlines()
+    assert told == [
+        f"dognet-sync: {path}/run.json: not as it was written (its checksum differs): passed by"
+        for path in folders(grid)[:4]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("nowhere",), "nowhere: no such folder"), ((), "conf/config.yaml: no setting hiddenNode: did you mean hidden")],
+)
+def test_a_mistake_ends_dognet_sync_in_one_line(project: Path, words: tuple[str, ...], told: str) -> None:
+    with (project / "conf" / "config.yaml").open("a") as file:
+        file.write("" if words else "hiddenNode: 3\n")
+    answer = run_in(project)("dognet-sync", *words, check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch(f"dognet-sync: .*{re.escape(told)}.*\n", answer.stderr)
+
+
+def test_a_user_without_a_name_can_record(grid: Path, run: Run) -> None:
+    words = ("unshare", "--user", "--map-user=4321")  # as in a container
+    if run(*words, "true", check=False).returncode:
+        pytest.skip("no right to be another user")
+    nameless = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
+    assert run(*words, "dognet-sync", **nameless).stdout == "12 recorded, 0 were there\n"
 
 
 def test_dognet_sync_rebuilds_a_store_that_was_deleted(grid: Path, run: Run) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import select
 import signal
@@ -19,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dognet import config, runs, tracking, views
+from dognet.config import ConfigError
 from dognet.interrupt import interruptible
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
@@ -47,7 +47,7 @@ class Recorder:
         self.trouble = ""
         count = 0
         try:
-            lacking = [(path, info) for path, info in over(folder) if not self.knows(path, info)]
+            lacking = [(path, info) for path, info in self.over(folder) if not self.knows(path, info)]
             if training or lacking:
                 self.open()
             hidden = None if len(lacking) > 3 and not training else True  # None: unless on a terminal
@@ -88,24 +88,24 @@ class Recorder:
             not self.knows(path, info)
             if info["study"] in self.known
             else (path / "run.json").stat().st_mtime > self.since
-            for path, info in over(folder)
+            for path, info in self.over(folder)
         )
 
-
-def over(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield each run folder below ``folder`` whose run is over, and its run.json, in the order of their names."""
-    for path in sorted(folder.rglob("run.json")):
-        try:
-            info = runs.parse(path, json.loads)
-        except RunError:
-            continue
-        if info.get("status") in ("finished", "failed"):
-            yield path.parent, info
+    def over(self, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield each run folder below ``folder`` whose run is over, and its run.json, in the order of their names."""
+        for path in sorted(folder.rglob("run.json")):
+            try:
+                info = runs.summary(path.parent)
+            except RunError as error:
+                self.damaged.add(str(error))
+                continue
+            if info.get("status") in ("finished", "failed"):
+                yield path.parent, info
 
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:
     """Return the store that is named, else the one of the project's settings."""
-    in_conf = config.load(root).tracking_uri if (root / "conf").is_dir() else None
+    in_conf = config.load(root).tracking_uri if (root / "conf" / "config.yaml").is_file() else None
     return tracking.locate(tracking_uri or in_conf, root)
 
 
@@ -178,16 +178,22 @@ def main() -> None:
     if words.follow:
         follow(words.folders[0], Recorder(tracking.locate(None, root), root, since=time.time(), patience=PATIENCE))
         return
-    recorder = Recorder(store_uri(words.tracking_uri, root), root)
-    recorded = total = 0
+    try:
+        recorder = Recorder(store_uri(words.tracking_uri, root), root)
+    except ConfigError as error:
+        sys.exit(f"dognet-sync: {error}")
+    if absent := [folder for folder in words.folders if not folder.is_dir()]:
+        sys.exit(f"dognet-sync: {absent[0]}: no such folder")
+    recorded = there = 0
     for folder in words.folders or [root / "experiments"]:
-        recorded += recorder.catch_up(folder)
-        total += len(list(over(folder)))
+        added = recorder.catch_up(folder)
         if recorder.trouble:
             sys.exit(f"dognet-sync: {tracking.lacking(recorder.missing(folder), recorder.trouble)}")
+        recorded += added
+        there += sum(recorder.knows(path, info) for path, info in recorder.over(folder)) - added
     for fault in sorted(recorder.damaged):
         print(f"dognet-sync: {fault}: passed by", file=sys.stderr)
-    print(f"{recorded} recorded, {total - recorded - len(recorder.damaged)} were there")
+    print(f"{recorded} recorded, {there} were there")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ while it is being recorded: one that a kill left so is completed by recording it
 
 from __future__ import annotations
 
-import getpass
 import json
 import math
 import os
@@ -116,7 +115,7 @@ class Store:
             raise StoreError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
         home = self.file.parent if self.file else root.resolve()
         self.artifacts = None if uri.startswith("http") else home / "mlartifacts"  # a server knows its own place
-        place = Path(tempfile.gettempdir(), f"dognet-{getpass.getuser()}-{runs.hash_of({'uri': uri})}")
+        place = Path(tempfile.gettempdir(), f"dognet-{os.getuid()}-{runs.hash_of({'uri': uri})}")
         self.lock = FileLock(f"{self.file or place}.lock", timeout=wait)
         self.experiments: dict[str, str] = {}
         with self.writing():
