@@ -83,6 +83,19 @@ def test_a_sweep_on_a_full_disk_names_each_run_and_the_same_command_goes_on(disk
     assert "3/3" in run(*words).stdout
 
 
+@pytest.mark.parametrize("left", [8192, 16384, 24576])
+def test_a_full_disk_for_temporary_files_is_told_and_later_the_run_is_recorded(tmp_path: Path, left: int) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "dvc.yaml").touch()
+    run = run_in(tmp_path / "project")
+    with mounted(tmp_path / "temporary", "300k") as folder:
+        fill(folder, left)  # with nothing left Python would look elsewhere
+        answer = run("dognet", "ITERS=10", TMPDIR=str(folder))
+    told = f"dognet: 1 run is not recorded in MLflow ({folder}: {FULL}): dognet-sync records it\n"
+    assert answer.stderr == told
+    assert run("dognet-sync").stdout == "1 recorded, 0 were there\n"
+
+
 def test_dvc_repro_on_a_full_disk_fails_and_the_same_command_goes_on(clone: Path, tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "60m") as folder:
         project = Path(shutil.copytree(clone, folder / "project"))

@@ -6,6 +6,7 @@ while it is being recorded: one that a kill left so is completed by recording it
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -291,24 +292,31 @@ def why(error: BaseException) -> str:
 def checked_copy(folder: Path) -> Iterator[Run]:
     """Yield the run as a copy that is whole and stays so, whatever happens to the folder meanwhile; weights as CSV too.
 
-    Raises RunError where the folder holds no whole run.
+    Raises RunError where the folder holds no whole run, StoreError where there is no room for the copy.
     """
     with tempfile.TemporaryDirectory(prefix="dognet-") as temporary:
         copy = Path(temporary, folder.resolve().name)
         try:
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.part", "tracked"))
-        except OSError as error:
-            raise RunError(f"{folder}: not to be read: it is being written, or there is none") from error
-        try:
             run = runs.read(copy)
+            if run.finished:
+                write_weights(copy)
         except RunError as error:
             raise RunError(str(error).replace(str(copy), str(folder))) from None
-        if run.finished:  # MLflow's page shows a CSV, and nothing of weights.npz
-            with np.load(copy / "weights.npz") as weights:
-                nodes = ",".join(f"node {k}" for k in range(1, weights["W1"].shape[1] + 1))
-                np.savetxt(copy / "W1.csv", weights["W1"], "%.10g", ",", header=nodes, comments="")
-                np.savetxt(copy / "W2.csv", weights["W2"], "%.10g", ",", header="output", comments="")
+        except OSError as error:
+            for full in (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)):
+                if full in str(error):
+                    raise StoreError(f"{tempfile.gettempdir()}: {full}") from error
+            raise RunError(f"{folder}: not to be read: it is being written, or there is none") from error
         yield run
+
+
+def write_weights(folder: Path) -> None:
+    """Write the weights as CSV: MLflow's page shows that, and nothing of weights.npz."""
+    with np.load(folder / "weights.npz") as weights:
+        nodes = ",".join(f"node {k}" for k in range(1, weights["W1"].shape[1] + 1))
+        np.savetxt(folder / "W1.csv", weights["W1"], "%.10g", ",", header=nodes, comments="")
+        np.savetxt(folder / "W2.csv", weights["W2"], "%.10g", ",", header="output", comments="")
 
 
 def times(run: Run) -> tuple[int, int]:
