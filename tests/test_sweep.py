@@ -210,6 +210,24 @@ def test_a_killed_worker_costs_no_run(project):
     assert len(finished(project)) == 6
 
 
+def test_images_that_change_during_a_sweep_are_told(project):
+    sweep(project, "ITERS=0")
+    shutil.copytree(project / "data" / "generated", project / "own")
+    words = ("data=csv", "data.train=own/train.csv", "data.test=own/test.csv", "seed=range(4)", "ITERS=5000")
+    sweeping = start(project, *words, "hydra/launcher=basic")
+    assert wait_for(lambda: [name for name in finished(project) if "csv" in name], 60)
+    lines = (project / "own" / "test.csv").read_text().splitlines(keepends=True)
+    (project / "own" / "test.csv").write_text("".join(lines[:-1]))
+    _, told = sweeping.communicate(timeout=120)
+    assert sweeping.returncode == 1
+    for line in told.splitlines():
+        assert re.fullmatch(
+            r"dognet: seed=\d: its images or dognet's code have changed meanwhile: repeat the command", line
+        )
+    sweep(project, *words)
+    assert "4 runs, 4 finished, 0 to do" in sweep(project, *words).stdout
+
+
 # --- killing
 
 

@@ -99,7 +99,11 @@ class StudySweeper(Sweeper):
                 run([point])
             left = left[self.processes() :]
         killed = "its process was killed, perhaps for want of memory"
-        return {p: p.failure() or errors.get(p) or killed for p in todo if not p.finished()}
+        changed = "its images or dognet's code have changed meanwhile: repeat the command"
+        ended = {p for p in todo if p.stamp() not in (0, before[p])}
+        return {
+            p: p.failure() or errors.get(p) or (changed if p in ended else killed) for p in todo if not p.finished()
+        }
 
     def processes(self) -> int:
         """Return how many runs the launcher does at a time."""
