@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Run, environment
+from conftest import REPOSITORY, Run, environment, run_in
 
 from dognet import runs
 
@@ -184,6 +184,13 @@ def test_a_run_that_is_ended_leaves_nothing_that_counts(project: Path, sent: int
     assert list(runs.over(folder)) == []
 
 
+@pytest.mark.parametrize("name", ["dognet", "dognet-report", "dognet-sync", "dognet-ui"])
+def test_an_interrupt_while_a_command_is_loaded_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "omegaconf.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    answer = run_in(tmp_path)(name, "--help", check=False, PYTHONPATH=f"{tmp_path}:{REPOSITORY / 'src'}")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (130, "", f"{name}: interrupted\n")
+
+
 def test_an_installed_wheel_works_outside_the_repository(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, REPOSITORY],
@@ -208,6 +215,10 @@ def test_an_installed_wheel_works_outside_the_repository(tmp_path: Path) -> None
         ).stdout
     )
     assert list((tmp_path / "anywhere" / "experiments" / "adhoc" / "runs").iterdir())
+    words = [*words[:3], "--multirun", "experiment=nope"]
+    told = subprocess.run(words, cwd=tmp_path / "anywhere", env=values, capture_output=True, text=True).stderr
+    studies = sorted(path.parent.name for path in REPOSITORY.glob("experiments/*/study.yaml"))
+    assert told == f"dognet: experiment=nope: no such option, there are {', '.join(studies)}\n"
 
 
 def test_help_names_every_setting(run: Run) -> None:
