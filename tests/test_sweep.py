@@ -301,6 +301,17 @@ def test_a_killed_sweep_leaves_nothing_half_done_and_goes_on_where_it_stopped(pr
     assert results(project) == whole
 
 
+def test_a_sweep_killed_while_its_workers_start_leaves_none(project):
+    sweep(project, "ITERS=0")
+    for wait in (0, 0.1, 0.2, 0.3):
+        sweeping = start(project, "seed=range(8)", "ITERS=2000")
+        assert wait_for(lambda: [pid for pid in processes(project) if "popen_loky" in command(pid)], 20)
+        time.sleep(wait)
+        sweeping.kill()
+        sweeping.communicate(timeout=30)  # until nobody has its output open
+        assert wait_for(lambda: not [pid for pid in processes(project) if "tracker" not in command(pid)], 3)
+
+
 def catches_sigterm(pid: int) -> bool:
     """Whether ``dognet`` has come so far: before, any Python ends by the signal itself."""
     caught = re.search(r"SigCgt:\s+(\w+)", Path(f"/proc/{pid}/status").read_text())

@@ -1,11 +1,25 @@
-"""Ctrl-C ends a command in one line."""
+"""Ctrl-C ends a command in one line; a sweep's workers end with it, however it ends."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent is no longer that one, as after `kill -9`."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)  # the kernel tells a thread nothing of its parent's end
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
-import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
@@ -21,6 +18,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from dognet.interrupt import end_with
 
 if TYPE_CHECKING:
     from dognet.sweep import Point
@@ -81,6 +80,8 @@ class StudySweeper(Sweeper):
         """Run the points with Hydra's launcher and return the errors of those that failed."""
         context = HydraContext(config_loader=cast(ConfigLoader, loader), callbacks=self.context.callbacks)
         launcher = Plugins.instance().instantiate_launcher(context, work, self.settings)
+        if hasattr(launcher, "joblib"):  # a worker may lose its sweep before its first run, and would wait on
+            launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         before = {point: point.stamp() for point in todo}
         errors: dict[Point, str | None] = {}
 
@@ -149,14 +150,5 @@ def work(settings: DictConfig) -> str | None:
 
 @functools.cache
 def settle() -> None:
-    """Make a worker quick, and see to it that it doesn't outlive a sweep that was killed."""
+    """Make a worker quick."""
     gc.freeze()  # what is imported stays: no need to look through it again and again
-    parent = multiprocessing.parent_process()
-
-    def watch(pid: int) -> None:
-        while os.getppid() == pid:
-            time.sleep(0.2)  # the kernel tells a thread nothing of its parent's end
-        os._exit(1)
-
-    if parent is not None and parent.pid is not None:
-        threading.Thread(target=watch, args=(parent.pid,), daemon=True).start()
