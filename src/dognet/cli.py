@@ -21,7 +21,6 @@ from omegaconf.errors import OmegaConfBaseException
 from dognet import studies
 from dognet.config import Config, ConfigError, plain, project_root
 from dognet.errors import SweepError, one_line, raised_in_hydra
-from dognet.interrupt import interruptible
 
 HERE = Path(__file__).resolve().parent
 CONF = next(  # the project's own, else the wheel's, else the repository's
@@ -87,7 +86,6 @@ def task(settings: DictConfig) -> None:
     sys.exit(fault)
 
 
-@interruptible("dognet")
 def main() -> None:
     """Start ``dognet``: whatever goes wrong by the user's or the machine's doing ends it in one line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from functools import partial
+
 from dognet.interrupt import interruptible
 
 
-@interruptible("dognet")
-def dognet() -> None:
-    """Start ``dognet``."""
-    from dognet.cli import main
-
-    main()
+def start(name: str, module: str) -> None:
+    """Run the command ``name``, which is the function main of a module."""
+    with interruptible(name):
+        importlib.import_module(module).main()
 
 
-@interruptible("dognet-report")
-def report() -> None:
-    """Start ``dognet-report``."""
-    from dognet.report import main
-
-    main()
-
-
-@interruptible("dognet-sync")
-def sync() -> None:
-    """Start ``dognet-sync``."""
-    from dognet.sync import main
-
-    main()
-
-
-@interruptible("dognet-ui")
-def ui() -> None:
-    """Start ``dognet-ui``."""
-    from dognet.ui import main
-
-    main()
+dognet = partial(start, "dognet", "dognet.cli")
+export = partial(start, "dognet-export", "dognet.export")
+plot = partial(start, "dognet-plot", "dognet.plot")
+report = partial(start, "dognet-report", "dognet.report")
+sync = partial(start, "dognet-sync", "dognet.sync")
+ui = partial(start, "dognet-ui", "dognet.ui")

@@ -26,7 +26,6 @@ from typing import Any
 from dognet import config, images, runs, sync, tracking
 from dognet.config import FOLDER_NAME, ConfigError
 from dognet.files import sha256, write
-from dognet.interrupt import interruptible
 from dognet.nnet import InputError
 from dognet.runs import Run, RunError
 from dognet.tracking import Store, StoreError
@@ -60,13 +59,10 @@ def chosen(name: str, root: Path) -> Run:
 
 def best(folder: Path) -> Run:
     """Return the finished run with the least train loss, never chosen by test accuracy; damaged ones are told."""
-    found = []
-    for path, _ in sync.over(folder):
-        try:
-            found.append(runs.read(path))
-        except RunError as error:
-            print(f"dognet-export: {error}: passed by", file=sys.stderr)
-    found = [run for run in found if run.finished]
+    damaged: list[str] = []
+    found = [run for run in runs.over(folder, damaged) if run.finished]
+    for fault in damaged:
+        print(f"dognet-export: {fault}: passed by", file=sys.stderr)
     if not found:
         raise nothing(folder.parent)
     return min(found, key=lambda run: run.metrics["train_loss"])
@@ -195,7 +191,6 @@ def figures(run: Run) -> str:
     return "train loss {train_loss:.4g} nats, test accuracy {test_accuracy:.4g}".format(**run.metrics)
 
 
-@interruptible("dognet-export")
 def main() -> None:
     """Give a network away: as an MLflow model in a folder, or as a version in MLflow's registry.
 

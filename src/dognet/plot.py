@@ -11,7 +11,6 @@ from dognet import config, evaluate, images, runs, sync, train
 from dognet.config import ConfigError
 from dognet.files import sha256, write
 from dognet.images import ImagesError
-from dognet.interrupt import interruptible
 from dognet.runs import PICTURES, PIPELINE, Run, RunError
 from dognet.tracking import Store, StoreError
 
@@ -55,7 +54,6 @@ def finished_run(folder: Path) -> Run:
     return run
 
 
-@interruptible("dognet-plot")
 def main() -> None:
     """Draw the pictures of runs into their folders, as SVG and as PNG, and add them to MLflow."""
     parser = argparse.ArgumentParser("dognet-plot", description=main.__doc__)
@@ -77,7 +75,3 @@ def main() -> None:
         sys.exit(f"dognet-plot: the pictures are drawn, but not in MLflow ({error}): dognet-plot adds them")
     except (ConfigError, ImagesError, RunError, OSError) as error:
         sys.exit(f"dognet-plot: {error}")
-
-
-if __name__ == "__main__":
-    main()

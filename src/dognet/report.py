@@ -26,7 +26,6 @@ from dognet import plots, runs, studies, sweep
 from dognet.config import FOLDER_NAME, ConfigError, project_root
 from dognet.errors import SweepError, one_line
 from dognet.files import write
-from dognet.interrupt import interruptible
 from dognet.pipeline import runs_folder
 from dognet.runs import Run
 
@@ -364,7 +363,6 @@ def write_list(root: Path) -> None:
     write(root / "experiments" / "README.md", "\n\n".join(["# Studies", told, "\n".join(rows)]) + "\n")
 
 
-@interruptible("dognet-report")
 def main() -> None:
     """Write the reports of the studies named, or of every study with runs."""
     parser = argparse.ArgumentParser("dognet-report", description=main.__doc__)

@@ -299,13 +299,17 @@ def finished(folder: Path, digest: str) -> Run | None:
     return run if run.finished and run.info["digest"] == digest else None
 
 
-def over(folder: Path) -> Iterator[Run]:
-    """Yield each run below ``folder`` that is over, in the order of their names; what isn't whole is passed by."""
+def over(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
+    """Yield each run below ``folder`` that is over, in the order of their names.
+
+    What isn't whole is passed by, and told in the list ``damaged`` if there is one.
+    """
     for path in sorted(folder.rglob("run.json")):
         try:
             yield read(path.parent)
-        except RunError:
-            continue
+        except RunError as error:
+            if damaged is not None:
+                damaged.append(str(error))
 
 
 def longest_before(config: Config, runs_folder: Path, trajectory: str) -> Run | None:

@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from dognet import config, runs, tracking, views
 from dognet.config import ConfigError
-from dognet.interrupt import interruptible
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
@@ -166,7 +165,6 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
         print("dognet: recording in MLflow broke off: dognet-sync records what is missing", file=sys.stderr)
 
 
-@interruptible("dognet-sync")
 def main() -> None:
     """Record in MLflow every run below the folders, or below experiments/: each once, whole."""
     parser = argparse.ArgumentParser("dognet-sync", description=main.__doc__)
