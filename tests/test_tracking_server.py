@@ -163,6 +163,22 @@ def slowed(port: int, seconds: float) -> Iterator[str]:
             server.shutdown()
 
 
+def test_the_end_of_a_sweep_waits_for_a_slow_server_in_all_and_not_for_each_run(
+    project: Path, serving: Callable, port: int
+) -> None:
+    run = run_in(project)
+    with serving() as uri, slowed(port, 0.4) as slow:
+        begin = time.monotonic()
+        answer = run("dognet", "--multirun", "seed=range(40)", "ITERS=20", "study=drowsy", f"tracking_uri={slow}")
+        assert time.monotonic() - begin < 120  # all forty would take five minutes
+        told = (
+            r"dognet: (\d+) runs are not recorded in MLflow \(http.*: slow: \d recorded in \d\d s\): dognet-sync .*\n"
+        )
+        assert int(re.fullmatch(told, answer.stderr)[1]) < 40
+        run("dognet-sync", "--tracking-uri", uri)
+        assert len(found(MlflowClient(tracking_uri=uri), "drowsy")) == 40
+
+
 def test_a_slow_server_is_told_and_the_rest_is_recorded_later_once(project: Path, serving: Callable, port: int) -> None:
     run = run_in(project)
     with serving() as uri, slowed(port, 1.5) as slow:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from dognet.config import ConfigError
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
-PATIENCE = 10  # seconds, where the end of a sweep waits for a store that answers slowly
+PATIENCE = 10  # seconds for a run, where training waits; at its end it waits twice as long, and a second a run more
 URI_HELP = "MLflow's store, if not the one of the project's settings"
 
 
@@ -31,26 +31,32 @@ class Recorder:
 
     def __init__(self, uri: str, root: Path, since: float = 0, patience: int = 0) -> None:
         self.uri, self.root, self.since = uri, root, since
-        self.patience = patience  # seconds that a run may take to be recorded; 0: as long as it does
+        self.patience = patience  # with a slow store, in seconds; 0: without end
         self.store: Store | None = None
         self.known: dict[str, set[tuple[str, str]]] = {}  # study: the runs it has whole in MLflow
         self.trouble = ""  # why the store failed when it was last tried
         self.damaged: set[str] = set()  # what is wrong with the run folders that were passed by
         self.added: set[str] = set()  # studies that have runs which their views don't know yet
 
-    def catch_up(self, folder: Path, *, training: bool = False) -> int:
+    def catch_up(self, folder: Path, training: Callable[[], bool] | None = None) -> int:
         """Record what is over below the folder and not in MLflow yet; return how many runs it was.
 
-        During training the store is opened ahead, no progress is shown, and the views are left for later.
+        While ``training`` the store is opened ahead, no progress is shown, and the views are left for later.
         """
         self.trouble = ""
-        count = 0
+        count, began = 0, time.monotonic()
         try:
             lacking = [(path, info) for path, info in self.over(folder) if not self.knows(path, info)]
             if training or lacking:
                 self.open()
             hidden = None if len(lacking) > 3 and not training else True  # None: unless on a terminal
             for path, info in tqdm(lacking, "recording in MLflow", unit="run", leave=False, disable=hidden):
+                if training and not training():
+                    break
+                seconds = time.monotonic() - began
+                if self.patience and not training and seconds > 2 * self.patience + count:
+                    slow = f"{tracking.without_password(self.uri)}: slow: {count} recorded in {seconds:.0f} s"
+                    raise StoreError(slow)
                 try:
                     with within(self.patience):
                         self.open().record(path)
@@ -113,17 +119,23 @@ def follow(folder: Path, recorder: Recorder) -> None:
 
     A store that failed is tried once more in the end.
     """
+
+    def training(seconds: float = 0) -> bool:
+        return not select.select([sys.stdin], [], [], seconds)[0]
+
     gc.disable()  # or it looks again and again through all that MLflow's import makes, which stays
-    recorder.catch_up(folder, training=True)
+    recorder.catch_up(folder, training)
     gc.freeze()
     gc.enable()
     os.nice(5)  # from now on the cores are for training first
-    while not select.select([sys.stdin], [], [], 1)[0]:
+    while training(seconds=1):
         if not recorder.trouble:
-            recorder.catch_up(folder, training=True)
+            recorder.catch_up(folder, training)
     recorder.catch_up(folder)
-    if count := recorder.missing(folder) if recorder.trouble else 0:
-        print(f"dognet: {tracking.lacking(count, recorder.trouble)}", file=sys.stderr)
+    if recorder.trouble:
+        count = recorder.missing(folder)
+        unknown = f"MLflow can't be asked for these runs ({recorder.trouble}): dognet-sync records what it lacks"
+        print(f"dognet: {tracking.lacking(count, recorder.trouble) if count else unknown}", file=sys.stderr)
 
 
 @contextmanager
