@@ -154,6 +154,40 @@ def test_a_sweep_without_a_study_file_is_reported_too(project, words, pictures):
     assert (folder / "report.md").read_text().startswith("# What the runs in own show\n")
 
 
+def test_a_report_of_a_study_without_a_file_leaves_out_other_code_and_damaged_runs_and_names_them(project):
+    words = ("dognet", "--multirun", "study=own", "hydra/launcher=basic", "tracking_uri=none", "ITERS=30")
+    run_in(project)(*words, "seed=1,2,3")
+    code = project / "src" / "dognet" / "descent.py"
+    code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
+    run_in(project)(*words, "seed=3,4,5")
+    damaged = next((project / "experiments/own/runs").glob("*seed=5"))
+    (damaged / "curve.csv").write_text("iteration\n")
+    text = report(project, "own")
+    assert "**Incomplete: 2 of 5 runs are finished**" in text
+    for seed in (1, 2):
+        assert f"- `seed={seed}`: of other images or other code: run it again\n" in text
+    assert f"- `run={damaged.name}`: curve.csv: not as it was written (its sha256 differs from run.json's)\n" in text
+    assert "0 of 2 seeds solve it" in text
+
+
+def test_runs_of_images_that_have_changed_are_not_taken_for_the_same(project):
+    words = ("dognet", "--multirun", "study=own", "hydra/launcher=basic", "tracking_uri=none", "ITERS=30")
+    run_in(project)(*words, "seed=1,2")
+    images = project / "conf" / "data" / "generated.yaml"
+    images.write_text(images.read_text().replace("seed: 33", "seed: 34"))
+    run_in(project)(*words, "seed=3,4")
+    text = report(project, "own")
+    assert len([line for line in text.splitlines() if re.match(r"\| [0-9a-f]{8} \| 0 of 2 \|", line)]) == 2
+    run_in(project)(*words[:2], "study=named", *words[3:], "data.seed=33,34")
+    assert not re.search(r"\bimages \|", report(project, "named"))
+
+
+def test_a_damaged_run_of_a_grid_is_named_with_its_file(project):
+    (run_folders(project)[0] / "weights.npz").write_bytes(b"")
+    text = report(project)
+    assert "- `stepSize=0.3 seed=0`: weights.npz: not as it was written (its sha256 differs from run.json's)\n" in text
+
+
 @pytest.mark.parametrize("kept", [b"", b"# Which way?\n", b"\xff"])
 def test_a_report_that_was_cut_short_hinders_no_other(project, kept):
     (project / "experiments" / "width" / "report.md").write_bytes(kept)

@@ -27,7 +27,7 @@ from dognet.config import FOLDER_NAME, ConfigError, project_root
 from dognet.errors import SweepError, one_line
 from dognet.files import write
 from dognet.pipeline import runs_folder
-from dognet.runs import Run
+from dognet.runs import Run, RunError
 
 SOLVED = 0.99  # the test accuracy from which a run has solved its task
 CURVES = 7  # in a picture; of more, those with the least train loss
@@ -98,24 +98,49 @@ def members_of_grid(loader: ConfigLoader, study: str, root: Path) -> list[Member
         [*(f"{name}={values}" for name, values in master.hydra.sweeper.params.items()), *words]
     )
     points = sweep.locate(studies.compose(studies.PointLoader(loader, fixed), master, swept), root)
-    return [Member(point.swept, point.finished(), point.failure()) for point in points]
+    done = [point.finished() for point in points]
+    return [
+        Member(point.swept, run, None if run else lack(point.folder)) for point, run in zip(points, done, strict=True)
+    ]
 
 
 def members_of_folder(folder: Path) -> list[Member]:
-    """Return every run that is over, of a study without a file."""
+    """Return every run that is over, of a study without a file; those of other code and damaged ones unfinished."""
     over = [(flat(run), run) for run in runs.over(folder)]
     swept = [name for name in dict.fromkeys(n for settings, _ in over for n in settings) if differ(name, over)]
+    sources = {(settings["data"], settings["images"]) for settings, _ in over}
+    if "images" in swept and len(dict(sources)) == len(sources):
+        swept.remove("images")  # their names tell them apart
     members = [
-        Member({name: settings[name] for name in swept}, run if run.finished else None, run.info.get("error"))
+        Member({name: settings[name] for name in swept}, *((run, None) if current(run) else (None, lack(run.folder))))
         for settings, run in over
     ]
-    return sorted(members, key=lambda member: [sortable(value) for value in member.swept.values()])
+    members.sort(key=lambda member: [sortable(value) for value in member.swept.values()])
+    damaged = {path.parent for path in sorted(folder.rglob("run.json"))} - {run.folder for _, run in over}
+    return members + [Member({"run": path.name}, None, lack(path)) for path in sorted(damaged)]
+
+
+def current(run: Run) -> bool:
+    """Return whether a run is finished, and by the numeric code as it is now."""
+    return run.finished and run.info["digest"] == runs.digest(run.config, run.info["test_sha256"])
+
+
+def lack(folder: Path) -> str:
+    """Return why the run of a folder isn't in the report."""
+    if not (folder / "run.json").is_file():
+        return "not run"
+    try:
+        run = runs.read(folder)
+    except RunError as error:
+        return str(error).replace(f"{folder}{os.sep}", "")
+    return "of other images or other code: run it again" if run.finished else str(run.info["error"])
 
 
 def flat(run: Run) -> dict[str, str]:
-    """Return a run's settings as on the command line."""
+    """Return a run's settings as on the command line; the images by their content too, which may have changed."""
     settings = {name: str(value) for name, value in run.config.items() if name != "data"}
-    return settings | {"data": str(run.config["data"]["source"])}
+    images = runs.hash_of({"train": run.config["data"]["train_sha256"], "test": run.info.get("test_sha256")})
+    return settings | {"data": str(run.config["data"]["source"]), "images": images[:8]}
 
 
 def differ(name: str, over: Sequence[tuple[dict[str, str], Run]]) -> bool:
@@ -210,8 +235,8 @@ def kept(best: Run) -> str:
 
 def common(members: Sequence[Member]) -> str:
     """Return the settings that all runs share."""
-    run = next(member.run for member in members if member.run)
-    shared = named({name: value for name, value in flat(run).items() if name not in members[0].swept})
+    run, swept = next((member.run, member.swept) for member in members if member.run)
+    shared = named({name: value for name, value in flat(run).items() if name not in (*swept, "images")})
     return f"Every run has `{shared}`."
 
 
@@ -339,7 +364,7 @@ def answered(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
 def explained(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
     """Yield the paragraphs on the best run, and on those that aren't finished."""
     yield from ("## The run to keep", kept(least_loss(cells)), "![weights](weights.svg)")
-    if lacking := [f"- `{member.name}`: {member.error or 'not run'}" for member in members if member.run is None]:
+    if lacking := [f"- `{member.name}`: {member.error}" for member in members if member.run is None]:
         yield from ("## Not finished", "\n".join(lacking))
 
 
