@@ -191,6 +191,16 @@ def test_an_interrupt_while_a_command_is_loaded_is_told_in_one_line(tmp_path: Pa
     assert (answer.returncode, answer.stdout, answer.stderr) == (130, "", f"{name}: interrupted\n")
 
 
+@pytest.mark.parametrize(
+    "name", ["dognet", "dognet-plot", "dognet-report", "dognet-sync", "dognet-ui", "dognet-export"]
+)
+def test_a_current_folder_that_was_deleted_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    words = f"mkdir gone && cd gone && rmdir ../gone && {name}"
+    answer = run_in(tmp_path)("bash", "-c", words, check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == f"{name}: the current folder has been deleted: cd to one that is there\n"
+
+
 def test_an_installed_wheel_works_outside_the_repository(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, REPOSITORY],

@@ -37,7 +37,8 @@ SERVING = r"dognet-ui( \w+)?"  # until Ctrl-C; its next page asks a server of th
 ELSEWHERE = {"docs/cluster.md": "test_cluster.py runs its commands on two nodes", "CONTRIBUTING.md": "what CI runs"}
 
 TIME = r"\d+(\.\d+)? (s|min)\b"
-ROW = r" *\d+/\d+  (.*\d) +\d+\.\d\d(  +TIME)?"  # of a sweep's table: the order in which runs end is as it comes
+# a row of a sweep's table: the order in which runs end is as it comes
+ROW = r" *\d+/\d+  (.*\d +(?=\d+\.\d\d)|.*failed: .*)(\d+\.\d\d(  +TIME)?)?"
 FAILURE = re.compile(r"(dognet(-\w+)?|fetch|train|evaluate|track|ERROR): ", re.MULTILINE)
 
 
@@ -72,7 +73,9 @@ def parted(text: str) -> tuple[list[str], list[str]]:
     text = re.sub(r"(localhost|127\.0\.0\.1):\d{4,}", r"\1:PORT", text)
     lines = [line.rstrip() for line in text.splitlines()]
     rows = [re.fullmatch(ROW, line) for line in lines]
-    return [line for line, row in zip(lines, rows, strict=True) if not row], sorted(row[1] for row in rows if row)
+    return [line for line, row in zip(lines, rows, strict=True) if not row], sorted(
+        row[1].rstrip() for row in rows if row
+    )
 
 
 def differs(expected: str, printed: str) -> str:
@@ -142,6 +145,12 @@ def test_a_wrong_figure_is_told_and_a_time_is_not() -> None:
     assert differs(shown.replace("2 runs", "3 runs"), printed + row)
     assert differs(shown.replace("…\n", ""), printed + row)
     assert differs("loss 0.1\n", "loss 0.1\nand more\n")
+
+
+def test_runs_may_end_in_another_order_failed_ones_too() -> None:
+    good, bad = "{}/2  0.3  0.4616  0.7452     0.63{}\n", "{}/2  1e9  failed: too large\n"
+    assert not differs(good.format(1, "        1 s") + bad.format(2), bad.format(1) + good.format(2, ""))
+    assert differs(good.format(1, "") + bad.format(2), bad.format(1).replace("large", "small") + good.format(2, ""))
 
 
 def test_every_command_block_is_one_that_a_test_runs() -> None:

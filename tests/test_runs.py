@@ -111,6 +111,16 @@ def test_a_damaged_run_is_trained_again(finished: Path) -> None:
     assert (finished / "weights.npz").read_bytes() == before
 
 
+def test_a_run_that_is_trained_anew_is_there_until_the_training_is_over(finished: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(settings(force=True), finished.parents[3], report=interrupt)
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
 def test_the_digest_changes_with_what_changes_the_result_and_with_nothing_else() -> None:
     def digest(config: Config, train: str = "a", test: str = "b") -> str:
         return runs.digest(runs.describe(config, train), test)

@@ -91,9 +91,24 @@ def test_all_faults_are_told_before_anything_runs(project):
     assert not (project / "experiments" / "adhoc").exists()
 
 
+def test_faults_of_type_and_of_bounds_are_told_together(project):
+    answer = sweep(project, "hiddenNodes=a,b", "stepSize=x,1", "seed=-1,2", check=False)
+    told = [line.partition(" (")[0] for line in answer.stderr.splitlines()]
+    assert sorted(told) == [
+        "dognet: hiddenNodes must be a whole number from 1 to 100000, got 'a'",
+        "dognet: hiddenNodes must be a whole number from 1 to 100000, got 'b'",
+        "dognet: seed must be a whole number from 0 to 10^15, got -1",
+        "dognet: stepSize must be a positive finite number, got 'x'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ("data=glob(*)", "data=glob(*): write the names, as in data=generated,lecture"),
+        ("seed=1,2 hydra.sweeper.params=3", "hydra.sweeper.params must be a grid, as in {seed: '1,2'}, got 3"),
+        ("seed=1,2 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs must be a number of processes, or -1 for all"),
+        ("seed=1,2 hydra/sweeper=basic", "a sweep is for hydra/sweeper=study: leave hydra/sweeper out"),
         ("hiddenNode=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
         ("hiddenNode=1 seed=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
         ("hiddenNodes=1.5,2", "hiddenNodes must be a whole number from 1 to 100000, got '1.5' (hiddenNodes=1.5)"),

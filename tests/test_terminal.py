@@ -95,6 +95,20 @@ def test_a_sweeps_table_in_a_file_is_whole_whatever_the_terminal(project: Path) 
     assert answer.stderr == ""
 
 
+def test_a_reader_that_has_seen_enough_ends_no_run(project: Path) -> None:
+    words = f"dognet --multirun seed=range(6) ITERS=2000 {' '.join(FEW)} | head -1"
+    answer = subprocess.run(
+        ["bash", "-c", words.replace("range(6)", "'range(6)'")],
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stdout.startswith("study adhoc: 6 runs")
+    assert answer.stderr in ("", "dognet: [Errno 32] Broken pipe\n")
+    assert len(list(project.glob("experiments/adhoc/runs/*/run.json"))) == 6
+
+
 def test_a_long_value_is_cut_where_it_begins_and_only_on_a_terminal(project: Path) -> None:
     run_in(project)("dognet", "ITERS=0", *FEW)
     source = next((project / "data").iterdir())

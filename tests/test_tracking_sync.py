@@ -270,6 +270,15 @@ def test_a_store_that_another_program_has_locked_is_told_and_recorded_later(grid
     assert statuses(grid) == ["FINISHED"] * 13
 
 
+def test_a_folder_in_place_of_the_store_is_told(grid: Path) -> None:
+    (grid / "mlflow.db").unlink()
+    (grid / "mlflow.db").mkdir()
+    answer = run_in(grid)("dognet-sync", check=False)
+    assert answer.returncode == 1
+    where = f"sqlite:///{grid}/mlflow.db: {grid}/mlflow.db is a folder: name a file, as in sqlite:///mlflow.db"
+    assert answer.stderr == f"dognet-sync: 12 runs are not recorded in MLflow ({where}): dognet-sync records them\n"
+
+
 def test_a_full_disk_is_told_and_later_the_rest_is_recorded(grid: Path, run: Run) -> None:
     disk = grid / "disk"
     disk.mkdir()

@@ -15,12 +15,13 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dognet import studies
 from dognet.config import Config, ConfigError, plain, project_root
-from dognet.errors import SweepError, one_line, raised_in_hydra
+from dognet.errors import SweepError, one_line, raised_in_hydra, unknown_name
 
 HERE = Path(__file__).resolve().parent
 CONF = next(  # the project's own, else the wheel's, else the repository's
@@ -38,7 +39,7 @@ def checked(settings: DictConfig, source: str) -> Config:
     assert isinstance(config, Config)
     known = {field.name for field in dataclasses.fields(Config)} - {"source"}
     if unknown := {str(name) for name in settings if name not in known and settings[name] != ""}:
-        raise ConfigError(f"no setting {', '.join(sorted(unknown))}")
+        raise ConfigError("; ".join(map(unknown_name, sorted(unknown))))
     return sourced(config, source)
 
 
@@ -63,6 +64,8 @@ def task(settings: DictConfig) -> None:
     """Do one run and show it."""
     if study := HydraConfig.get().runtime.choices.get("experiment"):
         sys.exit(f"dognet: experiment={study} is a study, so many runs: dognet --multirun experiment={study}")
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # another sweeper than ours, which checks, skips and goes on
+        sys.exit("dognet: a sweep is for hydra/sweeper=study: leave hydra/sweeper out")
     from dognet import pipeline, progress, runs, sync
     from dognet.images import ImagesError
     from dognet.nnet import InputError

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import partial
+from pathlib import Path
 
 from dognet.interrupt import interruptible
 
@@ -11,6 +13,10 @@ from dognet.interrupt import interruptible
 def start(name: str, module: str) -> None:
     """Run the command ``name``, which is the function main of a module."""
     with interruptible(name):
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            sys.exit(f"{name}: the current folder has been deleted: cd to one that is there")
         importlib.import_module(module).main()
 
 

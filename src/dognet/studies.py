@@ -24,6 +24,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -94,6 +95,8 @@ def header(path: Path) -> Iterator[str]:
     lines = []
     for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
         text = line.removeprefix("#").strip()
+        if text.startswith("@package"):  # as Hydra's experiments have it; here it says nothing new
+            continue
         if text and line.startswith("#"):
             lines.append(text)
         else:
@@ -114,15 +117,22 @@ class PointLoader:
         self.loader, self.fixed = loader, list(fixed)
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
-        """Return the settings of one run, with Hydra's node."""
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: Sequence[str], faults: list[str] | None = None
+    ) -> DictConfig:
+        """Return the settings of one run, with Hydra's node; in ``faults``, if given, what has a wrong type."""
         groups = tuple(override for override in sweep_overrides if override.startswith("data="))
         if groups not in self.composed:
             self.composed[groups] = light(self.loader.load_sweep_config(master_config, [*self.fixed, *groups]))
         settings = copy.deepcopy(self.composed[groups])
         plain = [override for override in sweep_overrides if override not in groups]
         for override in OverridesParser.create().parse_overrides(plain):
-            OmegaConf.update(settings, override.key_or_group, override.value())
+            try:
+                OmegaConf.update(settings, override.key_or_group, override.value())
+            except OmegaConfBaseException as error:
+                if faults is None:
+                    raise
+                faults.append(one_line(error))
         settings.hydra.overrides.task = [*self.fixed, *sweep_overrides]
         return settings
 
@@ -150,6 +160,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         elif not sweepable(name):
             known = f"{override.input_line}: only {', '.join(SETTINGS)} and data may have several values"
             raise SweepError(known if name in (*NAMES, "experiment") else unknown_name(name))
+        elif override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+            raise SweepError(f"{override.input_line}: write the names, as in data=generated,lecture")
         elif not override.is_discrete_sweep():
             raise SweepError(f"{override.input_line}: an interval has no end of values, range(…) has")
         else:
@@ -173,14 +185,16 @@ def compose(loader: PointLoader, master: DictConfig, swept: Mapping[str, Sequenc
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
         overrides = [f"{name}={value}" for name, value in point.items()]
+        wrong: list[str] = []
         try:
-            settings = loader.load_sweep_config(master, overrides)
+            settings = loader.load_sweep_config(master, overrides, wrong)
             with open_dict(settings):
                 source = settings.pop("hydra").runtime.choices["data"]
             grid.append((point, overrides, checked(settings, source)))
         except (ConfigError, HydraException, OmegaConfBaseException) as error:
-            for fault in one_line(error).split("; "):
-                faults.setdefault(fault, []).append(" ".join(overrides))
+            wrong += one_line(error).split("; ")
+        for fault in wrong:
+            faults.setdefault(fault, []).append(" ".join(overrides))
     if faults:
         n_points = math.prod(len(values) for values in swept.values())
         raise SweepError("\n".join(fault + concerning(runs, n_points) for fault, runs in faults.items()))

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,9 +181,14 @@ def alone(folder: Path) -> Iterator[None]:
 @contextmanager
 def shown(todo: Sequence[Point], points: Sequence[Point]) -> Iterator[None]:
     """Print a line for each run when it is over, as its folder tells: that works with every launcher."""
+
+    def watch() -> None:
+        with suppress(BrokenPipeError):  # who reads has seen enough, as `head` has; the runs go on
+            show(before, points, over)
+
     over = threading.Event()
     before = {point: point.stamp() for point in todo}
-    thread = threading.Thread(target=show, args=(before, points, over), daemon=True)
+    thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield

@@ -112,6 +112,8 @@ class Store:
 
         self.uri = uri
         self.file = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        if self.file and self.file.is_dir():
+            raise StoreError(f"{uri}: {self.file} is a folder: name a file, as in sqlite:///mlflow.db")
         if self.file and set("%?") & set(str(self.file)):
             raise StoreError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
         home = self.file.parent if self.file else root.resolve()

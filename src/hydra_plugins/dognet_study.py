@@ -6,11 +6,11 @@ import functools
 import gc
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class StudySweeper(Sweeper):
     """Does a run for each combination of the values given, in one study, with any launcher."""
 
-    def __init__(self, params: dict[str, str] | None):
+    def __init__(self, params: Any):
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -42,6 +42,10 @@ class StudySweeper(Sweeper):
         from dognet.errors import SweepError
         from dognet.pipeline import runs_folder
 
+        if not isinstance(self.params, Mapping):
+            raise SweepError(f"hydra.sweeper.params must be a grid, as in {{seed: '1,2'}}, got {self.params!r}")
+        if self.settings.hydra.launcher.get("n_jobs") == 0:
+            raise SweepError("hydra.launcher.n_jobs must be a number of processes, or -1 for all cores, got 0")
         fixed, swept = studies.split([*(f"{name}={values}" for name, values in self.params.items()), *arguments])
         loader = studies.PointLoader(self.context.config_loader, fixed)
         root = project_root()
