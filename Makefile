@@ -30,6 +30,7 @@ bench: $(VENV)/tests
 	for script in training tricks fit scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	@echo "Installing into $(VENV), a minute or two, once"
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable .
 	touch $@

@@ -25,6 +25,7 @@ from conftest import REPOSITORY, environment, loopback_alone, run_in, small, wai
 from test_disk import mounted
 
 from dognet import pipeline, runs, ui
+from dognet.config import SETTINGS
 from dognet.nnet import NNet
 
 BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
@@ -209,7 +210,8 @@ def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path) -> None:
     assert (answer.returncode, answer.stderr) == (1, f"dognet-export: {damage}\n")
     answer = export("dognet-export", "grid")
     assert answer.stdout.startswith(f"{second}: ")
-    assert answer.stderr == f"dognet-export: {grid}/{damage}: passed by\n"
+    where = f"grid: run={Path(BEST).name}: curve.csv"
+    assert answer.stderr == f"{where}: not as it was written (its sha256 differs from run.json's): passed by\n"
     runs.fail(grid / second, runs.settings(grid / second), FloatingPointError("too large"), {"digest": "0"})
     answer = export("dognet-export", str(second), check=False)
     told = f"dognet-export: {second}: this run failed (FloatingPointError: too large), it has no network\n"
@@ -260,7 +262,7 @@ def test_a_model_says_what_it_is_and_needs_what_is_installed(grid: Path) -> None
     run_in(grid)("dognet-export", "grid")
     model, run = Model.load(str(grid / "models/grid")), runs.read(grid / BEST)
     assert model.metadata["digest"] == run.info["digest"]
-    assert {name: model.metadata[name] for name in runs.SETTINGS} == {n: str(run.config[n]) for n in runs.SETTINGS}
+    assert {name: model.metadata[name] for name in SETTINGS} == {n: str(run.config[n]) for n in SETTINGS}
     assert model.metadata["train_loss"] == run.metrics["train_loss"]
     assert [column["name"] for column in model.get_input_schema().to_dict()] == [f"pixel{i}" for i in range(4)]
     assert [column["name"] for column in model.get_output_schema().to_dict()] == ["label", "probability"]
@@ -367,10 +369,10 @@ def test_a_registered_model_is_loaded_by_its_name_also_when_the_project_was_move
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["gird"], "no study or run folder gird; studies with runs: grid"),
-        (["empty"], "empty has no finished run: dognet --multirun experiment=empty"),
-        (["experiments/half"], "half has no finished run: dognet --multirun study=half"),
-        ([], "no study or run folder pipeline; studies with runs: grid"),
+        (["gird"], "no study gird, there are empty, grid, half"),
+        (["empty"], "study empty: {root}/experiments/empty/study.yaml: a study has its grid under hydra.sweeper.params, as in"),
+        (["experiments/half"], "study half has no finished run: dognet --multirun study=half"),
+        ([], "pipeline has no finished run: dvc repro"),
         (["grid", "--to", "full"], "full is there already: delete it, or name another folder with --to"),
         (["grid", "--to", "full/file"], "full/file is there already: delete it, or name another folder with --to"),
         (["grid", "--to", "full/file/model"], "[Errno 17] File exists: "),
@@ -392,7 +394,7 @@ def test_what_goes_wrong_is_told_in_one_line(grid: Path, words: list[str], told:
     (grid / "full/file").touch()
     answer = run_in(grid)("dognet-export", *words, check=False)
     assert answer.returncode == 1
-    assert answer.stderr.startswith(f"dognet-export: {told}")
+    assert answer.stderr.startswith(f"dognet-export: {told.format(root=grid)}")
     assert answer.stderr.count("\n") == 1
     assert not (grid / "models").exists()
 

@@ -118,9 +118,9 @@ def test_pictures_that_this_dognet_draws_differently_leave_the_run_whole(drawn: 
 @pytest.mark.parametrize(
     ("break_it", "told"),
     [
-        (lambda folder: (folder / "run.json").unlink(), "no run that is over; name a run's folder, or let dvc repro"),
+        (lambda folder: (folder / "run.json").unlink(), "seed=123: no run that is over"),
         (lambda folder: (folder / "snapshots.npz").write_bytes(b""), "snapshots.npz: not as it was written"),
-        (lambda folder: runs.fail(folder, {}, ValueError("odd"), {"digest": "x"}), "run has failed: ValueError: odd"),
+        (lambda folder: runs.fail(folder, {}, ValueError("odd"), {"digest": "x"}), "run failed (ValueError: odd)"),
         (lambda folder: next(folder.parents[3].glob("data/*/test.csv")).unlink(), "test.csv: not the images of"),
     ],
 )  # fmt: skip

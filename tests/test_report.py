@@ -124,7 +124,7 @@ def test_runs_of_other_images_or_code_are_not_in_the_report(project):
     code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
     answer = run_in(project)("dognet-report", "way", check=False)
     assert answer.returncode == 1
-    told = "dognet-report: study way has no finished run: dognet --multirun experiment=way\n"
+    told = "dognet-report: study way has no finished run of its grid: dognet --multirun experiment=way\n"
     assert answer.stderr == told
 
 
@@ -177,7 +177,8 @@ def test_runs_of_images_that_have_changed_are_not_taken_for_the_same(project):
     images.write_text(images.read_text().replace("seed: 33", "seed: 34"))
     run_in(project)(*words, "seed=3,4")
     text = report(project, "own")
-    assert len([line for line in text.splitlines() if re.match(r"\| [0-9a-f]{8} \| 0 of 2 \|", line)]) == 2
+    assert row(text, "data.seed")
+    assert [row(text, seed)[1] for seed in ("33", "34")] == ["0 of 2"] * 2
     run_in(project)(*words[:2], "study=named", *words[3:], "data.seed=33,34")
     assert not re.search(r"\bimages \|", report(project, "named"))
 
@@ -186,6 +187,38 @@ def test_a_damaged_run_of_a_grid_is_named_with_its_file(project):
     (run_folders(project)[0] / "weights.npz").write_bytes(b"")
     text = report(project)
     assert "- `stepSize=0.3 seed=0`: weights.npz: not as it was written (its sha256 differs from run.json's)\n" in text
+
+
+def test_the_end_of_a_part_of_a_sweep_leaves_a_report_of_all_as_it_is(project):
+    before = (project / "experiments" / "way" / "report.md").read_bytes()
+    for folder in run_folders(project)[1:]:
+        shutil.rmtree(folder)
+    words = ("experiment=way", "stepSize=0.3", "seed=0,1", "hydra/launcher=basic", "tracking_uri=none")
+    answer = run_in(project)("dognet", "--multirun", *words)
+    told = (
+        "no report: 2 of 6 runs of way are finished, and the report that is there has all: dognet-report way replaces"
+    )
+    assert answer.stdout.splitlines()[-1].startswith(told)
+    assert (project / "experiments" / "way" / "report.md").read_bytes() == before
+    assert "Incomplete: 2 of 6" in report(project)
+
+
+def test_runs_on_different_images_have_none_to_keep(project):
+    words = ("dognet", "--multirun", "study=own", "hydra/launcher=basic", "tracking_uri=none", "ITERS=30")
+    run_in(project)(*words, "data.train_rows=50,60", "seed=1,2")
+    text = report(project, "own")
+    assert "No run is the one to keep: losses on different images don't compare." in text
+    assert [row(text, rows)[1] for rows in ("50", "60")] == ["0 of 2"] * 2
+    answer = run_in(project)("dognet-export", "own", check=False)
+    assert answer.stderr.startswith("dognet-export: own has runs on different images, whose losses don't compare")
+
+
+def test_a_run_beside_the_grid_is_not_the_one_to_keep(project):
+    words = ("experiment=way", "stepSize=3", "seed=0,1", "ITERS=900", "hydra/launcher=basic", "tracking_uri=none")
+    run_in(project)("dognet", "--multirun", *words)
+    kept = re.search(r"never by test accuracy: `(.*?)`", report(project))[1]
+    assert "ITERS=300" in kept
+    assert run_in(project)("dognet-export", "way").stdout.startswith(f"experiments/way/runs/{kept}: ")
 
 
 @pytest.mark.parametrize("kept", [b"", b"# Which way?\n", b"\xff"])
@@ -212,7 +245,7 @@ def test_a_study_that_cannot_be_reported_is_told_in_one_line_and_the_others_are_
     bad, word, grid = answer.stderr.splitlines()
     assert bad.startswith(f"dognet-report: study a-bad: {folder}/a-bad/study.yaml: while parsing")
     assert word == "dognet-report: study b-word: ITERS must be a whole number from 0 to 10^15, got 'many'"
-    assert grid.startswith("dognet-report: study c-grid: 'seed=((' is not an override")
+    assert grid.startswith("dognet-report: study c-grid: 'seed=((' can't be read: brackets")
 
 
 def test_a_report_cannot_leave_its_folder(project):

@@ -25,6 +25,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
 from dognet import pipeline, runs, tracking
+from dognet.config import SETTINGS
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
@@ -62,7 +63,7 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
     assert info.status == "FINISHED"
     assert (info.start_time, info.end_time) == tracking.times(run)
     assert info.run_name == "h{hiddenNodes} s{stepSize} seed{seed} i{ITERS}".format(**run.config)
-    assert {name: data.params[name] for name in runs.SETTINGS} == {n: str(run.config[n]) for n in runs.SETTINGS}
+    assert {name: data.params[name] for name in SETTINGS} == {n: str(run.config[n]) for n in SETTINGS}
     assert data.params["data.source"] == run.config["data"]["source"]
     for name, column in (("train/loss", 1), ("train/accuracy", 2)):
         history = client.get_metric_history(info.run_id, name)

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dognet import studies
 from dognet.config import Config, ConfigError, plain, project_root
-from dognet.errors import SweepError, one_line, raised_in_hydra, unknown_name
+from dognet.errors import NAMES, SweepError, one_line, raised_in_hydra, unknown_name
 
 HERE = Path(__file__).resolve().parent
 CONF = next(  # the project's own, else the wheel's, else the repository's
@@ -100,6 +100,11 @@ def main() -> None:
 def start() -> None:
     """Do what the command line asks; what it can't have is told in a line for each fault."""
     studies.register(project_root())
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # first, or Hydra refuses
+    for word in sys.argv[1:]:
+        name = word.lstrip("-").partition("=")[0]
+        if word.startswith("-") and name in NAMES:
+            sys.exit(f"dognet: no option {word}: settings are written {name}=value")
     try:
         task()
     except SweepError as error:

@@ -14,6 +14,8 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed", "dtype")  # that change the result, besides the images
+
 POSITIVE = "a positive finite number", lambda value: 0 < value < math.inf
 WHOLE = "a whole number from 0 to 10^15", lambda value: 0 <= value <= 10**15
 ROWS = "a whole number from 10 to 10^8", lambda value: 10 <= value <= 10**8
@@ -101,6 +103,8 @@ class Config:
                 faults.append(f"{name} must be given: {bound}")
             elif value is not None and not holds(value):
                 faults.append(f"{name} must be {bound}, got {value!r}")
+        if self.study == "pipeline":
+            faults.append("study=pipeline is the run of dvc repro: choose another name")
         if self.data.kind in KINDS:
             own = ("kind", "positive", *KINDS[self.data.kind])
             for key, value in vars(self.data).items():

@@ -17,6 +17,12 @@ class SweepError(Exception):
 
 
 BROKEN: dict[str, str] = {}  # study: what is wrong with its file
+STUDIES: set[str] = set()  # all others
+OTHER_NAMES = {  # in other projects
+    **dict.fromkeys(("lr", "learning_rate", "eta", "step"), "stepSize"),
+    **dict.fromkeys(("iterations", "epochs", "steps"), "ITERS"),
+    **dict.fromkeys(("hidden", "hidden_nodes", "hidden_size", "width"), "hiddenNodes"),
+}
 
 NAMES = [
     *(field.name for field in dataclasses.fields(Config) if field.name not in ("data", "source")),
@@ -35,7 +41,7 @@ def one_line(error: BaseException) -> str:
             case ConfigError():
                 return str(cause)
             case OverrideParseException():
-                return f"{cause.override!r} is not an override: write name=value, as in hiddenNodes=8"
+                return not_a_setting(cause.override)
             case MissingConfigException() if cause.options is not None:
                 group, _, option = (cause.missing_cfg_file or "").rpartition("/")
                 if group == "experiment" and option in BROKEN:
@@ -58,9 +64,23 @@ def one_line(error: BaseException) -> str:
     return text.partition(" full_key:")[0]
 
 
+def not_a_setting(word: str) -> str:
+    """Return the sentence for a word that is no name=value."""
+    if word in STUDIES:
+        return f"{word} is a study: dognet --multirun experiment={word}"
+    if word.strip() == "=" or word.endswith(("=", ",")) or word.startswith(("=", ",")):
+        return f"{word!r} is cut in two: no blanks around = and after commas, as in hiddenNodes=2,4"
+    if "=" in word:
+        return f"{word!r} can't be read: brackets and quotes must be closed, as in 'seed=range(5)'"
+    return f"{word!r} is not a setting: write name=value, as in hiddenNodes=8"
+
+
 def unknown_name(name: str) -> str:
     """Return the sentence for a setting that doesn't exist, with the nearest that does."""
-    near = difflib.get_close_matches(name, NAMES, n=1) or difflib.get_close_matches(f"data.{name}", NAMES, n=1)
+    if name == "experiment":
+        return "no study has a file: experiments/<study>/study.yaml"
+    lower = {known.lower(): known for known in NAMES} | OTHER_NAMES
+    near = [lower[found] for word in (name, f"data.{name}") for found in difflib.get_close_matches(word.lower(), lower)]
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}"
     return f"no setting {name}: {hint}"
 

@@ -40,49 +40,6 @@ class ExportError(Exception):
     """What can't be exported: which, why, the way out."""
 
 
-# --- which run
-
-
-def chosen(name: str, root: Path) -> Run:
-    """Return the run of a run folder, of the pipeline, or the best one of a study."""
-    for folder in (root / "experiments" / name / "runs", Path(name, "runs")):
-        if folder.is_dir():
-            return best(folder)
-    for folder in (root / "experiments" / name, Path(name)):
-        if (folder / "run.json").is_file():
-            return finished(folder)
-        if folder.is_dir():
-            raise nothing(folder)
-    there = ", ".join(sorted(path.parent.name for path in (root / "experiments").glob("*/runs"))) or "none"
-    raise ExportError(f"no study or run folder {name}; studies with runs: {there}")
-
-
-def best(folder: Path) -> Run:
-    """Return the finished run with the least train loss, never chosen by test accuracy; damaged ones are told."""
-    damaged: list[str] = []
-    found = [run for run in runs.over(folder, damaged) if run.finished]
-    for fault in damaged:
-        print(f"dognet-export: {fault}: passed by", file=sys.stderr)
-    if not found:
-        raise nothing(folder.parent)
-    return min(found, key=lambda run: run.metrics["train_loss"])
-
-
-def finished(folder: Path) -> Run:
-    """Return the run of a folder; ExportError if it failed, RunError if it isn't whole."""
-    run = runs.read(folder)
-    if not run.finished:
-        raise ExportError(f"{folder}: this run failed ({run.info['error']}), it has no network")
-    return run
-
-
-def nothing(folder: Path) -> ExportError:
-    """Return the error of a study without a finished run, with the command that makes one."""
-    option = "experiment" if (folder / "study.yaml").is_file() else "study"
-    command = "dvc repro" if folder.name == PIPELINE else f"dognet --multirun {option}={folder.name}"
-    return ExportError(f"{folder.name} has no finished run: {command}")
-
-
 # --- the model
 
 
@@ -205,7 +162,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     root = config.project_root()
     try:
-        run = chosen(words.run, root)
+        from dognet.report import run_of  # and Hydra with it: not for --help
+
+        run = run_of(words.run, root)
         names = pixels(run, root)
         folder = words.to or (None if words.register else root / "models" / run.info["study"])
         if folder:

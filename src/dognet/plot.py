@@ -44,29 +44,25 @@ def png(svg: str) -> bytes:
     )
 
 
-def finished_run(folder: Path) -> Run:
-    """Return the folder's run, which has pictures; RunError if there is none."""
-    if not (folder / "run.json").is_file():
-        raise RunError(f"{folder}: no run that is over; name a run's folder, or let dvc repro make one there")
-    run = runs.read(folder)
-    if not run.finished:
-        raise RunError(f"{folder}: nothing to draw, the run has failed: {run.info['error']}")
-    return run
-
-
 def main() -> None:
-    """Draw the pictures of runs into their folders, as SVG and as PNG, and add them to MLflow."""
+    """Draw the pictures of runs into their folders, as SVG and as PNG, and add them to MLflow.
+
+    Of a study it is the run with the least train loss.
+    """
     parser = argparse.ArgumentParser("dognet-plot", description=main.__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help="run folders; else that of dvc repro")
+    parser.add_argument("runs", nargs="*", help="studies or run folders, if not dvc repro's run")
     parser.add_argument("--tracking-uri", metavar="URI", help=sync.URI_HELP)
     words, root = parser.parse_args(), config.project_root()
     drawn = {}
     try:
         uri = sync.store_uri(words.tracking_uri, root)
-        for folder in words.folders or [root / PIPELINE]:
-            drawn[folder] = plot(finished_run(folder), root)
+        from dognet.report import run_of  # and Hydra with it: not for --help
+
+        for name in words.runs or [PIPELINE.name]:
+            run = run_of(name, root)
+            drawn[run.folder] = plot(run, root)
             names = ", ".join(Path(name).stem for name in PICTURES)
-            print(f"{os.path.relpath(folder)}: {names}, as .svg and .png", flush=True)
+            print(f"{os.path.relpath(run.folder)}: {names}, as .svg and .png", flush=True)
         if uri != "none":
             store = Store(uri, root)
             for folder, files in drawn.items():

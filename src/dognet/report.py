@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +25,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dognet import plots, runs, studies, sweep
 from dognet.config import FOLDER_NAME, ConfigError, project_root
-from dognet.errors import SweepError, one_line
+from dognet.errors import BROKEN, SweepError, one_line
 from dognet.files import write
 from dognet.pipeline import runs_folder
 from dognet.runs import Run, RunError
 
 SOLVED = 0.99  # the test accuracy from which a run has solved its task
 CURVES = 7  # in a picture; of more, those with the least train loss
+NOT_RUN = "not run"
+DATA = "data.positive", "data.train_rows", "data.seed"
 COLUMNS = "solved", "test accuracy", "sd", "min", "train loss", "iterations to 99 %"
 LEGEND = (
     "Solved: test accuracy of at least 99 %. Test accuracy: mean, standard deviation and minimum over the seeds. Train "
@@ -107,10 +110,14 @@ def members_of_grid(loader: ConfigLoader, study: str, root: Path) -> list[Member
 def members_of_folder(folder: Path) -> list[Member]:
     """Return every run that is over, of a study without a file; those of other code and damaged ones unfinished."""
     over = [(flat(run), run) for run in runs.over(folder)]
-    swept = [name for name in dict.fromkeys(n for settings, _ in over for n in settings) if differ(name, over)]
-    sources = {(settings["data"], settings["images"]) for settings, _ in over}
-    if "images" in swept and len(dict(sources)) == len(sources):
-        swept.remove("images")  # their names tell them apart
+    swept = [
+        name for name in dict.fromkeys(n for settings, _ in over for n in settings) if len(different([name], over)) > 1
+    ]
+    of_one_kind = len({settings["data"].partition("-")[0] for settings, _ in over}) == 1
+    for name in ("images", "data") if of_one_kind else ("images", *DATA):  # what the others tell apart already
+        rest = [other for other in swept if other != name]
+        if name in swept and len(different(rest, over)) == len(different(swept, over)):
+            swept = rest
     members = [
         Member({name: settings[name] for name in swept}, *((run, None) if current(run) else (None, lack(run.folder))))
         for settings, run in over
@@ -128,7 +135,7 @@ def current(run: Run) -> bool:
 def lack(folder: Path) -> str:
     """Return why the run of a folder isn't in the report."""
     if not (folder / "run.json").is_file():
-        return "not run"
+        return NOT_RUN
     try:
         run = runs.read(folder)
     except RunError as error:
@@ -139,13 +146,14 @@ def lack(folder: Path) -> str:
 def flat(run: Run) -> dict[str, str]:
     """Return a run's settings as on the command line; the images by their content too, which may have changed."""
     settings = {name: str(value) for name, value in run.config.items() if name != "data"}
+    settings |= {name: str(run.config["data"].get(name.removeprefix("data."), "")) for name in DATA}
     images = runs.hash_of({"train": run.config["data"]["train_sha256"], "test": run.info.get("test_sha256")})
     return settings | {"data": str(run.config["data"]["source"]), "images": images[:8]}
 
 
-def differ(name: str, over: Sequence[tuple[dict[str, str], Run]]) -> bool:
-    """Return whether the runs differ in a setting."""
-    return len({settings[name] for settings, _ in over}) > 1
+def different(names: Sequence[str], over: Sequence[tuple[dict[str, str], Run]]) -> set[tuple[str, ...]]:
+    """Return the combinations of these settings that the runs have."""
+    return {tuple(settings[name] for name in names) for settings, _ in over}
 
 
 def sortable(value: str) -> tuple[float, str]:
@@ -219,9 +227,12 @@ def first(cells: Sequence[Cell]) -> str:
     return f"99 % of the training images are right soonest{at}: after {quick.speed:.0f} iterations (the seeds' median)."
 
 
-def least_loss(cells: Sequence[Cell]) -> Run:
-    """Return the run to keep."""
-    return min((run for cell in cells for run in cell.runs), key=lambda run: run.metrics["train_loss"])
+def least_loss(members: Sequence[Member]) -> Run | None:
+    """Return the run to keep; none where they are of different images, on which losses don't compare."""
+    finished = [member.run for member in members if member.run]
+    if len({run.config["data"]["train_sha256"] + run.config["data"]["positive"] for run in finished}) != 1:
+        return None
+    return min(finished, key=lambda run: run.metrics["train_loss"])
 
 
 def kept(best: Run) -> str:
@@ -236,7 +247,7 @@ def kept(best: Run) -> str:
 def common(members: Sequence[Member]) -> str:
     """Return the settings that all runs share."""
     run, swept = next((member.run, member.swept) for member in members if member.run)
-    shared = named({name: value for name, value in flat(run).items() if name not in (*swept, "images")})
+    shared = named({name: value for name, value in flat(run).items() if name not in (*swept, "images", *DATA)})
     return f"Every run has `{shared}`."
 
 
@@ -324,26 +335,84 @@ def accuracy_picture(cells: Sequence[Cell]) -> str | None:
 # --- files
 
 
-def write_report(study: str, root: Path, loader: ConfigLoader) -> Path:
-    """Write a study's report.md and its pictures, and experiments/README.md; SweepError if no run is finished."""
+def members_of(study: str, root: Path, loader: ConfigLoader) -> list[Member]:
+    """Return the runs of a study: those of its file's grid, else all; SweepError if none is finished."""
     if not FOLDER_NAME[1](study):
         raise SweepError(f"study must be {FOLDER_NAME[0]}, got {study!r}")
-    file = studies.files(root).get(study)
-    members = members_of_grid(loader, study, root) if file else members_of_folder(runs_folder(root, study))
-    cells, folder = cells_of(members), root / "experiments" / study
-    if not cells:
-        word = "experiment" if file else "study"
-        raise SweepError(f"study {study} has no finished run: dognet --multirun {word}={study}")
-    weights = (least_loss(cells).folder / "weights.svg").read_text(encoding="utf-8")
+    if study in BROKEN:
+        raise SweepError(f"study {study}: {BROKEN[study]}")
+    if study in studies.files(root):
+        try:
+            members, command = members_of_grid(loader, study, root), f"experiment={study}"
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            raise SweepError(f"study {study}: {one_line(error)}") from error
+    else:
+        members, command = members_of_folder(runs_folder(root, study)), f"study={study}"
+    if any(member.run for member in members):
+        return members
+    if not members and not runs_folder(root, study).is_dir():
+        there = sorted({*studies.files(root), *(path.parent.name for path in (root / "experiments").glob("*/runs"))})
+        raise SweepError(f"no study {study}, there are {', '.join(there) or 'none'}")
+    beside = " of its grid" if any(run.finished for run in runs.over(runs_folder(root, study))) else ""
+    raise SweepError(f"study {study} has no finished run{beside}: dognet --multirun {command}")
+
+
+@contextmanager
+def composing(root: Path) -> Iterator[ConfigLoader]:
+    """Yield Hydra's loader of conf/, which knows the project's studies."""
+    studies.register(root)
+    from dognet.cli import CONF  # and with it the schema of conf/config.yaml
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def run_of(name: str, root: Path) -> Run:
+    """Return the run of a folder, or of a study the one to keep; RunError where there is none."""
+    for folder in (root / "experiments" / name, Path(name)):
+        if (folder / "run.json").is_file():
+            run = runs.read(folder)
+            if not run.finished:
+                raise RunError(f"{folder}: this run failed ({run.info['error']}), it has no network")
+            return run
+    if name == runs.PIPELINE.name:
+        raise RunError("pipeline has no finished run: dvc repro")
+    if Path(name).is_dir() and "=" in Path(name).name:
+        raise RunError(f"{name}: no run that is over")
+    try:
+        with composing(root) as loader:
+            members = members_of(Path(name).name, root, loader)
+    except SweepError as error:
+        raise RunError(str(error)) from error
+    for member in members:
+        if member.error not in (None, NOT_RUN):
+            print(f"{name}: {member.name}: {member.error}: passed by", file=sys.stderr)
+    if best := least_loss(members):
+        return best
+    raise RunError(f"{name} has runs on different images, whose losses don't compare: name a run's folder")
+
+
+def write_report(study: str, root: Path, loader: ConfigLoader, *, over_complete: bool = True) -> Path:
+    """Write a study's report.md and its pictures, and experiments/README.md; SweepError if no run is finished.
+
+    One of an incomplete grid replaces one that was complete only ``over_complete``.
+    """
+    members = members_of(study, root, loader)
+    cells, folder, file = cells_of(members), root / "experiments" / study, studies.files(root).get(study)
+    finished = sum(member.run is not None for member in members)
+    if file and finished < len(members) and not over_complete and is_complete(folder / "report.md"):
+        part = f"{finished} of {len(members)} runs of {study} are finished, and the report that is there has all"
+        raise SweepError(f"{part}: dognet-report {study} replaces it")
+    best = least_loss(members)
+    weights = (best.folder / "weights.svg").read_text(encoding="utf-8") if best else None
     pictures = {"loss": loss_picture(cells), "accuracy": accuracy_picture(cells), "weights": weights}
     for name, picture in pictures.items():
         if picture:
             write(folder / f"{name}.svg", picture)
     command = f"dognet --multirun experiment={study}" if file else f"dognet --multirun study={study} …"
-    header = list(studies.header(file)) if file else []
-    question, *told = header or [f"What the runs in {study} show"]
+    question, *told = (list(studies.header(file)) if file else []) or [f"What the runs in {study} show"]
     shown = [f"![{name}]({name}.svg)" for name in ("loss", "accuracy") if pictures[name]]
-    page = [f"# {question}", *answered(members, cells), *shown, *explained(members, cells)]
+    page = [f"# {question}", *answered(members, cells), *shown, *explained(members)]
     page += ["## How it was found", f"    {command}", common(members), *(text for text in told if text != command)]
     write(folder / "report.md", "\n\n".join(page) + "\n")
     write_list(root)
@@ -361,9 +430,18 @@ def answered(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
     yield LEGEND
 
 
-def explained(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
+def is_complete(report: Path) -> bool:
+    """Return whether a report is there, of a grid whose runs were all finished."""
+    text = report.read_text(encoding="utf-8", errors="replace") if report.is_file() else ""
+    return "## How it was found" in text and "**Incomplete: " not in text
+
+
+def explained(members: Sequence[Member]) -> Iterator[str]:
     """Yield the paragraphs on the best run, and on those that aren't finished."""
-    yield from ("## The run to keep", kept(least_loss(cells)), "![weights](weights.svg)")
+    if best := least_loss(members):
+        yield from ("## The run to keep", kept(best), "![weights](weights.svg)")
+    else:
+        yield "No run is the one to keep: losses on different images don't compare."
     if lacking := [f"- `{member.name}`: {member.error}" for member in members if member.run is None]:
         yield from ("## Not finished", "\n".join(lacking))
 
@@ -393,17 +471,12 @@ def main() -> None:
     parser = argparse.ArgumentParser("dognet-report", description=main.__doc__)
     parser.add_argument("studies", nargs="*", metavar="study")
     root = project_root()
-    studies.register(root)
-    from dognet.cli import CONF  # and with it the schema of conf/config.yaml
-
     wanted = parser.parse_args().studies or [path.parent.name for path in sorted((root / "experiments").glob("*/runs"))]
     faults = [] if wanted else ["no study has runs yet: dognet --multirun experiment=width"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing(root) as loader:
         for study in wanted:
             try:
-                print(os.path.relpath(write_report(study, root, GlobalHydra.instance().config_loader())), flush=True)
-            except (ConfigError, HydraException, OmegaConfBaseException) as error:
-                faults.append(f"study {study}: {one_line(error)}")
+                print(os.path.relpath(write_report(study, root, loader)), flush=True)
             except (SweepError, OSError) as error:  # the other studies are reported all the same
                 faults += str(error).splitlines()
     sys.exit("\n".join(f"dognet-report: {fault}" for fault in faults) or None)

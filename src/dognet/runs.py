@@ -37,10 +37,9 @@ import numpy as np
 import yaml
 
 from dognet import descent, nnet
-from dognet.config import Config
+from dognet.config import SETTINGS, Config
 from dognet.files import sha256, write
 
-SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed", "dtype")  # that change the result, besides the data
 PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
 CURVE_HEADER = "iteration,train_loss,train_accuracy\n"
 PICTURES = ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg")
@@ -49,7 +48,7 @@ Weights = tuple[nnet.Array, nnet.Array]  # W1, W2
 
 
 class RunError(Exception):
-    """A run folder that isn't whole: which file, and why."""
+    """A run that isn't there, or isn't whole: which file, and why."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,9 @@ class Run:
 def describe(config: Config, train_sha256: str) -> dict[str, Any]:
     """Return what config.yaml holds: the settings of a run and the sha256 of its training images."""
     settings = {name: getattr(config, name) for name in SETTINGS}
-    data = {"source": config.source, "positive": config.data.positive, "train_sha256": train_sha256}
-    return {**settings, "data": data}
+    made = {name: getattr(config.data, name) for name in ("train_rows", "seed")}  # of generated images
+    data = {"source": config.source, "positive": config.data.positive, **made, "train_sha256": train_sha256}
+    return {**settings, "data": {name: value for name, value in data.items() if value is not None}}
 
 
 def digest(described: dict[str, Any], test_sha256: str) -> str:
@@ -128,7 +128,7 @@ def code_digest() -> str:
 
 def folder_name(config: Config) -> str:
     """Return the name of a run's folder: the settings that change the result; dtype and data where not the usual."""
-    parts = [f"{name}={getattr(config, name)}" for name in ("hiddenNodes", "stepSize", "ITERS", "seed")]
+    parts = [f"{name}={getattr(config, name)}" for name in SETTINGS if name != "dtype"]
     if config.dtype != "float64":
         parts.append(f"dtype={config.dtype}")
     if config.source != "generated":

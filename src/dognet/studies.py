@@ -14,6 +14,7 @@ Nothing else may stand there: whoever runs another's study runs no code of their
 from __future__ import annotations
 
 import copy
+import difflib
 import itertools
 import math
 import re
@@ -30,10 +31,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dognet.config import FOLDER_NAME, Config, ConfigError
-from dognet.errors import BROKEN, NAMES, SweepError, one_line, unknown_name
+from dognet.config import FOLDER_NAME, SETTINGS, Config, ConfigError
+from dognet.errors import BROKEN, NAMES, STUDIES, SweepError, one_line, unknown_name
 
-SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed", "dtype")
 Settings = tuple[dict[str, str], list[str], Config]  # of a run: what is swept, the same as overrides, all
 
 HERE = Path(__file__).resolve().parent
@@ -45,9 +45,10 @@ class StudyError(Exception):
 
 
 def files(root: Path) -> dict[str, Path]:
-    """Return the study files by name: those that dognet brings, then the project's own."""
-    folders = (*SHIPPED, root / "experiments")
-    return {path.parent.name: path for folder in folders for path in sorted(folder.glob("*/study.yaml"))}
+    """Return the study files by name: the project's own, or where it has none those that dognet brings."""
+    own = {path.parent.name: path for path in sorted((root / "experiments").glob("*/study.yaml"))}
+    shipped = {path.parent.name: path for folder in SHIPPED for path in sorted(folder.glob("*/study.yaml"))}
+    return own or shipped
 
 
 def register(root: Path) -> None:
@@ -55,6 +56,7 @@ def register(root: Path) -> None:
     for name, path in files(root).items():
         try:
             ConfigStore.instance().store(group="experiment", name=name, package="_global_", node=read(path))
+            STUDIES.add(name)
         except StudyError as error:
             BROKEN[name] = str(error)
 
@@ -73,11 +75,18 @@ def read(path: Path) -> dict[str, Any]:
             raise StudyError(f"{path}: a study has its grid under hydra.sweeper.params, as in hiddenNodes: 1,2,4")
     strange += [str(key) for key in plain if key not in SETTINGS]
     strange += [f"hydra.sweeper.params.{key}" for key in grid if not sweepable(str(key))]
+    for key in map(str, [*plain, *grid]):
+        if key not in SETTINGS and (near := difflib.get_close_matches(key, SETTINGS, n=1)):
+            raise StudyError(f"{path}: no setting {key}: did you mean {near[0]}?")
+        if key in plain and sweepable(key) and key not in SETTINGS:
+            raise StudyError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
     if strange:
         raise StudyError(f"{path}: {', '.join(strange)} can't stand in a study: it holds settings of the runs only")
     for key, value in [*plain.items(), *grid.items()]:
         if not isinstance(value, int | float | str) or "${" in str(value):
-            raise StudyError(f"{path}: {key} must be a plain value, or in the grid several with commas, got {value!r}")
+            raise StudyError(
+                f"{path}: {key} must be a plain value, or in the grid several with commas, no brackets, got {value!r}"
+            )
     if not FOLDER_NAME[1](path.parent.name):
         raise StudyError(f"{path}: a study's folder must be named with {FOLDER_NAME[0].partition(': ')[2]}")
     params = {key: str(value) for key, value in grid.items()}

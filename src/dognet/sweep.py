@@ -116,7 +116,8 @@ def locate(grid: Sequence[Settings], root: Path) -> list[Point]:
         settings = runs.describe(config, train_sha256)
         digest, trajectory = runs.digest(settings, test_sha256), runs.trajectory(settings)
         folder = runs_folder(root, config.study) / runs.folder_name(config)
-        points.setdefault(folder, Point(swept, overrides, config, folder, digest, trajectory))
+        point = points.setdefault(folder, Point(swept, overrides, config, folder, digest, trajectory))
+        assert point.digest == digest, f"two runs for {folder}: runs.folder_name must tell them apart"
     return list(points.values())
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dognet import runs
+from dognet.config import SETTINGS
 from dognet.runs import Run, RunError
 
 POINTS = 160  # of a curve; a chart on MLflow's page has room for no more, and curve.csv holds all
@@ -338,7 +339,7 @@ def run_name(run: Run, seed: str = " seed{seed}") -> str:
 def params(run: Run) -> dict[str, str]:
     """Return the run's settings."""
     data = {f"data.{key}": value for key, value in run.config["data"].items() if not key.endswith("sha256")}
-    return {key: str(run.config[key]) for key in runs.SETTINGS} | {key: str(value) for key, value in data.items()}
+    return {key: str(run.config[key]) for key in SETTINGS} | {key: str(value) for key, value in data.items()}
 
 
 def metrics(run: Run) -> list[tuple[str, float, int, int]]:

@@ -73,10 +73,11 @@ def dashboards(store: Store, study: str | None) -> dict[str, str]:
 
 
 def show(studies: dict[str, str], base: str) -> None:
-    """Print the address of each study's dashboard."""
+    """Print the addresses of each study's views."""
     width = max(len(study) for study in studies)
     for study, experiment in studies.items():
-        print(f"{study:<{width}}  {views.address(base, experiment)}", flush=True)
+        for key, name in views.VIEWS.items():
+            print(f"{study:<{width}}  {name:<15}  {views.address(base, experiment, key)}", flush=True)
 
 
 def free_port(wanted: int | None = None) -> int:

@@ -16,13 +16,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dognet import runs
+from dognet.config import SETTINGS
 from dognet.tracking import BUT_SEED, Store, StoreError
 
 if TYPE_CHECKING:
     from mlflow.entities import RunData
 
-SETTINGS = ("hiddenNodes", "stepSize", "ITERS", "seed")
 LOSS, TEST_LOSS, TEST_ACCURACY = "final/train_loss", "final/test_loss", "final/test_accuracy"
+VIEWS = {"dashboard": "all runs", "seeds": "mean over seeds"}
+FIRST = SETTINGS[:4]  # the lecture's own
 FIGURES = (LOSS, TEST_ACCURACY, TEST_LOSS, "final/train_accuracy", "final/seconds")
 SECTIONS = {"train": 2, "settings and figures": 1, "in pairs": 2, "final": 3}  # charts in a row
 RUNS, PAIRS = list(SECTIONS)[1:3]
@@ -35,20 +37,17 @@ def save(store: Store, study: str) -> None:
         some = [run.data for run in store.client.search_runs([experiment], max_results=1000)]
         varied = differing([run.params for run in some])
         there = store.client.get_experiment(experiment).tags
-        for key, name, state in (
-            ("dashboard", "dognet: all runs", compared(varied)),
-            ("seeds", "dognet: mean over seeds", averaged(varied, some)),
-        ):
+        for (key, name), state in zip(VIEWS.items(), (compared(varied), averaged(varied, some)), strict=True):
             packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
             tag, now = f"mlflow.sharedViewState.{key}", round(1000 * time.time())
             if packed not in there.get(tag, ""):
-                view = {"name": name, "createdAt": now, "updatedAt": now, "state": packed}
+                view = {"name": f"dognet: {name}", "createdAt": now, "updatedAt": now, "state": packed}
                 store.client.set_experiment_tag(experiment, tag, json.dumps(view))
 
 
 def differing(params: Sequence[Mapping[str, str]]) -> list[str]:
     """Return the settings in which the runs differ, the lecture's first."""
-    names = [*SETTINGS, *sorted({name for run in params for name in run}.difference(SETTINGS))]
+    names = [*FIRST, *sorted({name for run in params for name in run}.difference(FIRST))]
     return [name for name in names if len({run.get(name) for run in params}) > 1]
 
 
@@ -87,7 +86,7 @@ def averaged(varied: list[str], some: Sequence[RunData]) -> dict[str, Any]:
 
 def axes_of(varied: list[str]) -> list[dict[str, str]]:
     """Return the axes of the first two settings that vary, the seed aside."""
-    return [axis(name, "PARAM") for name in SETTINGS[:3] if name in varied][:2]
+    return [axis(name, "PARAM") for name in FIRST[:3] if name in varied][:2]
 
 
 def contour(varied: list[str]) -> list[dict[str, Any]]:
@@ -128,7 +127,7 @@ def page(charts: list[dict[str, Any]], varied: list[str], **settings: object) ->
 
     The table's columns are the settings that vary, the figures, then the settings that are the same in all.
     """
-    same = [name for name in SETTINGS if name not in varied]
+    same = [name for name in FIRST if name not in varied]
     columns = [
         *(f"params.`{name}`" for name in varied),
         *(f"metrics.`{name}`" for name in FIGURES),

@@ -70,7 +70,7 @@ class StudySweeper(Sweeper):
                 with sweep.shown(todo, points), deaf_workers():
                     failures = self.launch(loader, todo)
                 try:  # while the last runs are recorded
-                    path = report.write_report(config.study, root, self.context.config_loader)
+                    path = report.write_report(config.study, root, self.context.config_loader, over_complete=False)
                     print(os.path.relpath(path), flush=True)
                 except (
                     SweepError,
