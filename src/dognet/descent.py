@@ -18,7 +18,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-CACHE = 2**14  # hidden values in a block of images: 128 KiB, so that each step finds in cache what the last one left
+CACHE = 2**14  # numbers in a block's H, h nodes by m images: 128 KiB, which stay in cache from one step to the next
 SINGLE = 2**18  # OpenBLAS spreads products of more multiplications over threads, which may change their last bits
 
 
@@ -64,17 +64,17 @@ def descend(X1: Array, y: Array, W1: Array, W2: Array, stepSize: float, stops: S
             dW1, dW2 = np.zeros_like(W1), np.zeros_like(W2)
             with np.errstate(all="ignore"):  # steps too large overflow; the caller looks at the weights
                 for X1m, ym in blocks:  # (p+1, m), (m,)
-                    X2, dZ1, dZ2 = buffers[len(ym)]  # (h+1, m), (h, m), (1, m)
+                    X2, dZ1, dZ2 = buffers[len(ym)]  # (h+1, m), (h, m) without the factor W2, (1, m)
                     H = X2[:-1]  # (h, m)
                     logistic_of_minus(np.matmul(minusW1, X1m, out=H))
-                    logistic_of_minus(np.matmul(minusW2, X2, out=dZ2))  # yhat, to become
+                    logistic_of_minus(np.matmul(minusW2, X2, out=dZ2))  # dZ2 holds yhat for the moment
                     dZ2 -= ym  # yhat - y
                     dW2 += X2 @ dZ2.T  # (h+1, 1)
                     np.subtract(1, H, out=dZ1)
                     dZ1 *= H
-                    dZ1 *= dZ2  # all of dZ1 but its factor W2, the same for every image:
+                    dZ1 *= dZ2  # dZ1 still lacks its factor W2, the same for every image
                     dW1 += X1m @ dZ1.T  # (p+1, h)
-                W1 -= rate * W2[:-1].T * dW1  # it comes in here, once
+                W1 -= rate * W2[:-1].T * dW1  # W2: the factor left out of dZ1
                 W2 -= rate * dW2
             iteration += 1
         yield iteration

@@ -5,8 +5,11 @@
     h  hidden nodes    Z1   (h, n)    W1ᵀ X1
                        X2   (h+1, n)  logistic(Z1); the last row is 1
                        W2   (h+1, 1)  weights of the output, bias in the last row
-                       Z2   (n,)      W2ᵀ X2
-                       yhat (n,)      logistic(Z2), the probability of y_classes[1]
+    m  images of       Z2   (n,)      W2ᵀ X2; (1, m) in the loop of descent.py, as yhat
+       a block         yhat (n,)      logistic(Z2), the probability of y_classes[1]
+
+The training itself is ``descend`` in descent.py; here ``fit`` draws the weights, ``probabilities`` is the forward pass,
+and the rest checks arguments.
 
 The lecture writes one image a row (Z1 = X1 @ W1); here images lie along the last axis, where NumPy is fastest.
 Source: B. Gorman, "Neural Networks For Your Dog", lecture 3.3, Gradient Descent.
@@ -42,6 +45,7 @@ def logistic(x: Array) -> Array:
 def logloss(yhat: Array, y: Array) -> Array:
     """Return -(y·log yhat + (1-y)·log(1-yhat)) per image, in nats: 0 if certain and right, inf if certain and wrong."""
     yhat, y = np.asarray(yhat, float), np.asarray(y, float)
+    # log1p(-yhat) is log(1 - yhat), exact near 0
     with np.errstate(divide="ignore", invalid="ignore"):  # 0·log 0 is 0 here, as its limit is
         return np.where(y == 0, 0, -y * np.log(yhat)) + np.where(y == 1, 0, (y - 1) * np.log1p(-yhat))
 
