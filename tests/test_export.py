@@ -370,7 +370,10 @@ def test_a_registered_model_is_loaded_by_its_name_also_when_the_project_was_move
     ("words", "told"),
     [
         (["gird"], "no study gird, there are empty, grid, half"),
-        (["empty"], "study empty: {root}/experiments/empty/study.yaml: a study has its grid under hydra.sweeper.params, as in"),
+        (
+            ["empty"],
+            "study empty: {root}/experiments/empty/study.yaml: a study has its grid under hydra.sweeper.params, as in",
+        ),
         (["experiments/half"], "study half has no finished run: dognet --multirun study=half"),
         ([], "pipeline has no finished run: dvc repro"),
         (["grid", "--to", "full"], "full is there already: delete it, or name another folder with --to"),
