@@ -39,7 +39,13 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
         "ITERS": 120,
         "seed": 4,
         "dtype": "float64",
-        "data": {"source": "generated", "positive": "checkerboard", "train_sha256": run.config["data"]["train_sha256"]},
+        "data": {
+            "source": "generated",
+            "positive": "checkerboard",
+            "train_rows": 200,
+            "seed": 1,
+            "train_sha256": files.sha256(finished.parents[3] / "data" / "generated" / "train.csv"),
+        },
     }
     assert isinstance(run.net(), NNet)
 

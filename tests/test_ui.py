@@ -84,14 +84,11 @@ def addresses(browser: Any, swept: Path) -> Iterator[dict[str, str]]:
         words, cwd=swept, env=environment(swept), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().rstrip("\n").split("  ") for _ in range(4)]
+        lines = [re.split(" {2,}", process.stdout.readline().strip()) for _ in range(4)]
         assert time.monotonic() - begin < 60
         children = [int(pid) for pid in descendants(process.pid)]
         assert children
-        assert [line[1] for line in lines] == ["all runs", "mean over seeds"] * 2
-        yield {study: words[-1] for study, name, *words in lines if name == "all runs"} | {
-            f"{study} over seeds": words[-1] for study, name, *words in lines if name != "all runs"
-        }
+        yield {study if name == "all runs" else f"{study}, {name}": address for study, name, address in lines}
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
         assert process.wait(20) == 130
         assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
@@ -181,7 +178,7 @@ def test_no_assistant_stands_beside_the_charts(page: Any, addresses: dict[str, s
 
 
 def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dict[str, str], swept: Path) -> None:
-    page.goto(addresses["grid over seeds"])
+    page.goto(addresses["grid, mean over seeds"])
     page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 8")
     groups = page.get_by_text(re.compile("^Group: ")).all_inner_texts()
     assert set(groups) == {

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dognet import config, runs, tracking, views
 from dognet.config import ConfigError
+from dognet.interrupt import interruptible
 from dognet.runs import RunError
 from dognet.tracking import Store, StoreError
 
@@ -207,4 +208,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with interruptible("dognet-sync"):
+        main()

@@ -31,6 +31,9 @@ def train(
     described = runs.describe(config, sha256(data / "train.csv"))
     info["trajectory"] = runs.trajectory(described)
     shorter = runs.longest_before(config, others, info["trajectory"]) if others else None
+    if not (folder / "run.json").is_file():  # a run that is there stays until this one is trained
+        runs.begin(folder)
+        runs.write_settings(folder, described)
     curve: dict[int, str] = {}  # the rows of curve.csv by iteration
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
@@ -53,7 +56,7 @@ def train(
             net.go_on(X, y, config.stepSize, done, iteration, report=record)
             earlier[iteration], done = net.weights(), iteration
         snapshots[iteration] = earlier[iteration]
-    runs.begin(folder)  # until here the folder holds what it held
+    runs.begin(folder)
     runs.write_settings(folder, described)
     net.save(folder / "weights.npz")
     runs.write_snapshots(folder, snapshots)
