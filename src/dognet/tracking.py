@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import math
 import os
 import re
@@ -51,6 +52,7 @@ def quiet() -> None:
     """Set what MLflow reads from the environment, before it is imported; what is set already stays."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # or Ctrl-C in a query prints a traceback
 
 
 def locate(tracking_uri: str | None, root: Path) -> str:
