@@ -321,7 +321,7 @@ def test_a_sweep_killed_while_its_workers_start_leaves_none(project):
     for wait in (0, 0.1, 0.2, 0.3):
         sweeping = start(project, "seed=range(8)", "ITERS=2000")
         assert wait_for(lambda: [pid for pid in processes(project) if "popen_loky" in command(pid)], 20)
-        time.sleep(wait)
+        time.sleep(wait)  # so that the kill meets another moment of the start
         sweeping.kill()
         sweeping.communicate(timeout=30)  # until nobody has its output open
         assert wait_for(lambda: not [pid for pid in processes(project) if "tracker" not in command(pid)], 3)
