@@ -258,6 +258,16 @@ def test_a_store_that_fails_is_told_once_and_hurts_no_training(
     assert statuses(grid) == []
 
 
+def test_a_run_that_was_over_before_its_recorder_had_started_is_told(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\ntime.sleep(3 if '--follow' in sys.orig_argv else 0)"  # a busy machine
+    )
+    where = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    with absent_server() as uri:
+        answer = train(grid, uri, PYTHONPATH=where)
+    assert answer.stderr.startswith("dognet: 1 run is not recorded in MLflow (http://127.0.0.1:")
+
+
 def test_a_store_that_another_program_has_locked_is_told_and_recorded_later(grid: Path, run: Run) -> None:
     with contextlib.closing(sqlite3.connect(grid / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")

@@ -164,7 +164,8 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
     if tracking_uri == "none":
         yield
         return
-    command = [sys.executable, "-m", "dognet.sync", "--follow", str(root / "experiments" / study)]
+    since = str(time.time())
+    command = [sys.executable, "-m", "dognet.sync", "--follow", since, str(root / "experiments" / study)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking.locate(tracking_uri, root)}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, cwd=root, env=environment, start_new_session=True
@@ -183,11 +184,11 @@ def main() -> None:
     parser = argparse.ArgumentParser("dognet-sync", description=main.__doc__)
     parser.add_argument("folders", nargs="*", type=Path, help="run folders, or folders that hold some")
     parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
-    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--follow", type=float, metavar="SINCE", help=argparse.SUPPRESS)
     words = parser.parse_args()
     root = config.project_root()
     if words.follow:
-        follow(words.folders[0], Recorder(tracking.locate(None, root), root, since=time.time(), patience=PATIENCE))
+        follow(words.folders[0], Recorder(tracking.locate(None, root), root, words.follow, PATIENCE))
         return
     try:
         recorder = Recorder(store_uri(words.tracking_uri, root), root)
