@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,18 @@ def test_a_good_file_is_read_in_the_order_of_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text('a,kind,b\n0,"dog, big",255\n7,,9\n'.replace(",,", ",cat,"))
     assert images.read(path, "kind").to_dict("list") == {"label": ["dog, big", "cat"], "a": [0, 7], "b": [255, 9]}
+
+
+def test_a_file_that_has_changed_is_read_anew_though_its_size_and_time_are_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("label,a\nx,1\ny,2\n")
+    before = path.stat()
+    first = images.read(path)
+    assert images.read(path) is first  # what a sweep's runs read again
+    path.write_text("label,a\nx,3\ny,2\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert images.read(path)["a"].tolist() == [3, 2]
+    assert first["a"].tolist() == [1, 2]
 
 
 def test_pixels_are_scaled_so_that_white_is_255(tmp_path: Path) -> None:

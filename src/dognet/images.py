@@ -6,6 +6,7 @@ One image a row: its label, then its pixels row by row, 0 (black) to 255 (white)
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from dognet.files import sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,13 +71,26 @@ def triangles(n_images: int, rng: np.random.Generator) -> np.ndarray:
 def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
     """Read and check a CSV: the label column first (named ``label``), then the pixels, scaled to 0..255.
 
-    Every column but ``label`` is a pixel; ``white`` is the value of a white one. Whole-number pixels stay whole.
-    Raises ImagesError naming file, row and column.
+    Every column but ``label`` is a pixel; ``white`` is the value of a white one. Whole-number pixels stay whole. The
+    same table is returned while a small file stays the same: don't change it. Raises ImagesError naming file, row and
+    column.
     """
-    import pandas as pd
-
     if not path.is_file():
         raise ImagesError(f"{path}: no such file")
+    small = path.stat().st_size < 2**20
+    return read_once(path, label, white, sha256(path)) if small else read_anew(path, label, white)
+
+
+@functools.lru_cache(maxsize=4)  # train and test images, as they came and as the runs of a sweep read them
+def read_once(path: Path, label: str, white: float, digest: str) -> pd.DataFrame:
+    """Read a file, unless it was read with this sha256 before."""
+    return read_anew(path, label, white)
+
+
+def read_anew(path: Path, label: str, white: float) -> pd.DataFrame:
+    """Read and check a CSV as it stands now."""
+    import pandas as pd
+
     check_header(path, label)
     try:
         table = pd.read_csv(path, engine="pyarrow", dtype={label: str}, keep_default_na=False)

@@ -27,7 +27,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ValueType
 from hydra.errors import HydraException
-from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -126,6 +126,10 @@ class PointLoader:
         self.loader, self.fixed = loader, list(fixed)
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to a worker without Hydra's loader: what the grid needs is composed."""
+        return {**vars(self), "loader": None}
+
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str], faults: list[str] | None = None
     ) -> DictConfig:
@@ -147,12 +151,13 @@ class PointLoader:
 
 
 def light(settings: DictConfig) -> DictConfig:
-    """Leave out of Hydra's node what no run needs: Hydra copies it about ten times a run."""
-    with flag_override(settings, ["readonly", "struct"], False):
+    """Leave out of Hydra's node what no run needs: Hydra copies it about ten times a run, joblib sends it along."""
+    with flag_override(settings, "readonly", False), flag_override(settings.hydra, "struct", False):
         hydra = settings.hydra
-        hydra.launcher = hydra.sweeper = None
-        hydra.help = hydra.hydra_help = MISSING
-        hydra.runtime.config_sources = []
+        for name in "launcher", "sweeper", "help", "hydra_help", "env", "run", "searchpath":
+            del hydra[name]
+        hydra.hydra_logging = hydra.job_logging = {"root": None}
+        hydra.runtime.config_sources = hydra.overrides.hydra = []
         hydra.runtime.choices = {"data": hydra.runtime.choices["data"]}
     return settings
 

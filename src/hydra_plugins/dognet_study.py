@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import os
@@ -82,8 +83,13 @@ class StudySweeper(Sweeper):
 
     def launch(self, loader: object, todo: Sequence[Point]) -> dict[Point, str]:
         """Run the points with Hydra's launcher and return the errors of those that failed."""
+        from dognet import studies
+
         context = HydraContext(config_loader=cast(ConfigLoader, loader), callbacks=self.context.callbacks)
         launcher = Plugins.instance().instantiate_launcher(context, work, self.settings)
+        settings = studies.light(copy.deepcopy(self.settings))  # joblib sends both along with every run
+        launcher.setup(hydra_context=context, task_function=work, config=settings)
+        HydraConfig.instance().set_config(settings)
         if hasattr(launcher, "joblib"):  # a worker may lose its sweep before its first run, and would wait on
             launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         before = {point: point.stamp() for point in todo}
