@@ -254,3 +254,27 @@ def test_runs_of_other_images_have_folders_of_their_own(run: Run, project: Path)
     assert first != second
     assert len(list((project / "data").glob("generated-*/train.csv"))) == 2
     assert np.unique([path.read_text() for path in (project / "data").glob("*/train.csv")]).size == 2
+
+
+SWALLOWED = """
+import signal, sys, time, weakref
+from dognet.interrupt import interruptible
+class Thing: pass
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as ``dognet`` has it
+with interruptible("dognet"):
+    thing = Thing()
+    weak = weakref.ref(thing, lambda _: signal.raise_signal(int(sys.argv[1])))
+    del thing  # Python goes on after what is raised in a callback like this
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "ended"), [(signal.SIGINT, (130, "dognet: interrupted\n")), (signal.SIGTERM, (143, ""))]
+)
+def test_a_signal_in_a_callback_whose_errors_python_ignores_is_not_lost(
+    tmp_path: Path, sent: int, ended: tuple[int, str]
+) -> None:
+    words = [sys.executable, "-c", SWALLOWED, str(int(sent))]
+    answer = subprocess.run(words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=50)
+    assert (answer.returncode, answer.stderr) == ended

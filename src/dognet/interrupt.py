@@ -32,8 +32,16 @@ def interruptible(name: str) -> Iterator[None]:
         interrupted = True
         raise KeyboardInterrupt
 
+    def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
+        ending = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}.get(unraisable.exc_type)
+        if ending:  # in a callback, where Python goes on as if nothing was: once more
+            threading.Timer(0.01, os.kill, (os.getpid(), ending)).start()
+        else:
+            sys.__unraisablehook__(unraisable)
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
         signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = swallowed
     try:
         yield
     except BaseException:
