@@ -56,6 +56,11 @@ def rewrite(folder: Path, **metrics: float) -> None:
     summary.write_text(json.dumps(info))
 
 
+def said(project):
+    """The answer of the report, as it is printed."""
+    return report(project).split("\n\n")[1].strip("*")
+
+
 def row(text: str, *cells: str) -> list[str]:
     """The cells of the table's row that begins with these."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
@@ -167,7 +172,7 @@ def test_a_report_of_a_study_without_a_file_leaves_out_other_code_and_damaged_ru
     for seed in (1, 2):
         assert f"- `seed={seed}`: of other images or other code: run it again\n" in text
     assert f"- `run={damaged.name}`: curve.csv: not as it was written (its sha256 differs from run.json's)\n" in text
-    assert "0 of 2 seeds solve it" in text
+    assert re.search(r"\*\*No run solves it, which takes a test accuracy of 99 %; they reach [5-7][\d.]* %\.\*\*", text)
 
 
 def test_runs_of_images_that_have_changed_are_not_taken_for_the_same(project):
@@ -226,7 +231,7 @@ def test_a_report_that_was_cut_short_hinders_no_other(project, kept):
     (project / "experiments" / "width" / "report.md").write_bytes(kept)
     before = (project / "experiments" / "way" / "report.md").read_bytes()
     answer = run_in(project)("dognet-report", "way")
-    assert (answer.stdout, answer.stderr) == ("experiments/way/report.md\n", "")
+    assert (answer.stdout, answer.stderr) == (f"{said(project)}\nexperiments/way/report.md\n", "")
     assert (project / "experiments" / "way" / "report.md").read_bytes() == before
 
 
@@ -241,7 +246,7 @@ def test_a_study_that_cannot_be_reported_is_told_in_one_line_and_the_others_are_
         (folder / name / "study.yaml").write_text(text)
     answer = run_in(project)("dognet-report", check=False)
     assert answer.returncode == 1
-    assert answer.stdout == "experiments/way/report.md\n"
+    assert answer.stdout == f"{said(project)}\nexperiments/way/report.md\n"
     bad, word, grid = answer.stderr.splitlines()
     assert bad.startswith(f"dognet-report: study a-bad: {folder}/a-bad/study.yaml: while parsing")
     assert word == "dognet-report: study b-word: ITERS must be a whole number from 0 to 10^15, got 'many'"

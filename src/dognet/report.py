@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import statistics
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,6 +188,9 @@ def cells_of(members: Sequence[Member]) -> list[Cell]:
 
 def answer(cells: Sequence[Cell]) -> str:
     """Return in a sentence where the task is solved."""
+    if not any(cell.solved for cell in cells):
+        highest = max(accuracy for cell in cells for accuracy in cell.values("test_accuracy"))
+        return f"No run solves it, which takes a test accuracy of {percent(SOLVED)}; they reach {percent(highest)}."
     if not cells[0].settings:
         (cell,) = cells
         accuracies = cell.values("test_accuracy")
@@ -420,7 +425,7 @@ def write_report(study: str, root: Path, loader: ConfigLoader, *, over_complete:
 
 
 def answered(members: Sequence[Member], cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield the paragraphs of the answer, of which ``write_list`` reads the first two."""
+    """Yield the paragraphs of the answer, of which ``question_and_answer`` reads the first two."""
     yield f"**{answer(cells)}**"
     n_finished = sum(member.run is not None for member in members)
     if n_finished < len(members):
@@ -446,20 +451,30 @@ def explained(members: Sequence[Member]) -> Iterator[str]:
         yield from ("## Not finished", "\n".join(lacking))
 
 
+def question_and_answer(report: Path) -> tuple[str, str]:
+    """Return the question of a report and its answer, which says if it is that of an incomplete grid."""
+    text = report.read_text(encoding="utf-8", errors="replace")
+    question, answered, incomplete, *_ = [*text.split("\n\n"), "", ""]
+    note = " (incomplete)" if incomplete.startswith("**Incomplete") else ""
+    return question.removeprefix("# "), answered.strip("*") + note
+
+
+def concluded(report: Path) -> str:
+    """Return what a command says at its end of a report that it has written: its answer, and where it lies."""
+    _, answer = question_and_answer(report)
+    if sys.stdout.isatty():
+        answer = textwrap.fill(answer, shutil.get_terminal_size().columns)
+    return f"{answer}\n{os.path.relpath(report)}"
+
+
 def write_list(root: Path) -> None:
     """Write experiments/README.md: each study's question and answer, as they stand in its report."""
     rows = ["| study | question | answer |", "|---|---|---|"]
     for name in sorted(studies.files(root)):
         report = root / "experiments" / name / "report.md"
         if report.is_file():
-            question, answered, incomplete, *_ = [
-                *report.read_text(encoding="utf-8", errors="replace").split("\n\n"),
-                "",
-                "",
-            ]
-            note = " (incomplete)" if incomplete.startswith("**Incomplete") else ""
-            cells = question.removeprefix("# "), answered.strip("*") + note
-            rows.append(f"| [{name}]({name}/report.md) | {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+            cells = " | ".join(words.replace("|", "&#124;") for words in question_and_answer(report))
+            rows.append(f"| [{name}]({name}/report.md) | {cells} |")
     told = (
         "Run one with `dognet --multirun experiment=<study>`; its report is written at the end, and by `dognet-report`."
     )
@@ -476,7 +491,7 @@ def main() -> None:
     with composing(root) as loader:
         for study in wanted:
             try:
-                print(os.path.relpath(write_report(study, root, loader)), flush=True)
+                print(concluded(write_report(study, root, loader)), flush=True)
             except (SweepError, OSError) as error:  # the other studies are reported all the same
                 faults += str(error).splitlines()
     sys.exit("\n".join(f"dognet-report: {fault}" for fault in faults) or None)

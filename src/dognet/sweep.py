@@ -218,6 +218,8 @@ def show(before: dict[Point, int], points: Sequence[Point], over: threading.Even
             if run is None:
                 print(table.line(count, point.swept, f"failed: {error}"), flush=True)
                 continue
+            if len(before) == len(amounts) - 1:  # the clock starts where the first run did: its process was there
+                start = time.monotonic() - run.info["seconds"]
             loss, accuracy = run.metrics["train_loss"], run.metrics["test_accuracy"]
             remains = duration((time.monotonic() - start) * left / (whole - left)) if left else ""
             figures = f"{loss:<10.4g}", f"{accuracy:<13.4f}", f"{run.info['seconds']:>7.2f}", f"{remains:>9}"

@@ -72,11 +72,8 @@ class StudySweeper(Sweeper):
                     failures = self.launch(loader, todo)
                 try:  # while the last runs are recorded
                     path = report.write_report(config.study, root, self.context.config_loader, over_complete=False)
-                    print(os.path.relpath(path), flush=True)
-                except (
-                    SweepError,
-                    OSError,
-                ) as error:  # these runs were beside the study's own grid, or all have failed
+                    print(report.concluded(path), flush=True)
+                except (SweepError, OSError) as error:  # these runs were beside the study's grid, or all have failed
                     print(f"no report: {error}")
         if failures:
             raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
