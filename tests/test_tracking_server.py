@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -37,7 +38,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URI of an empty database of a PostgreSQL server."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
     found_here = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "").parent]
@@ -45,20 +46,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not (binaries / "initdb").is_file():
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    for above in (folder, *list(folder.parents)[:3]):
-        above.chmod(0o755)
-    if user:
-        shutil.chown(folder, "postgres")
-    made = [*user, str(binaries / "initdb"), "-D", f"{folder}/data", "-U", "dog", "--auth=trust", "--no-sync"]
-    subprocess.run(made, check=True, capture_output=True, cwd="/")
-    told = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
-    words = [*user, str(binaries / "postgres"), "-D", f"{folder}/data", "-p", str(port), *told]
-    with (folder.parent / "postgres.log").open("wb") as log, subprocess.Popen(words, cwd="/", stderr=log):
-        ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
-        yield f"postgresql+psycopg2://dog:opensesame@127.0.0.1:{port}/postgres"
-        os.kill(int((folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as above:  # pytest's own folders are for its user alone
+        folder = Path(above, "server")
+        folder.mkdir()
+        Path(above).chmod(0o755)
+        if user:
+            shutil.chown(folder, "postgres")
+        made = [*user, str(binaries / "initdb"), "-D", f"{folder}/data", "-U", "dog", "--auth=trust", "--no-sync"]
+        subprocess.run(made, check=True, capture_output=True, cwd="/")
+        told = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+        words = [*user, str(binaries / "postgres"), "-D", f"{folder}/data", "-p", str(port), *told]
+        with Path(above, "log").open("wb") as log, subprocess.Popen(words, cwd="/", stderr=log):
+            ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+            wait_until(lambda: subprocess.run(ready, check=False).returncode == 0)
+            yield f"postgresql+psycopg2://dog:opensesame@127.0.0.1:{port}/postgres"
+            os.kill(int((folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
