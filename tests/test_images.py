@@ -99,8 +99,8 @@ def test_pixels_are_scaled_so_that_white_is_255(tmp_path: Path) -> None:
 
 def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
-    path.write_text("label,a\n1,0\nNA,3\nTrue,4\n")
-    assert images.read(path)["label"].tolist() == ["1", "NA", "True"]
+    path.write_text("label,a\n1,0\nNA,3\nTrue,4\n0x10,5\n")
+    assert images.read(path)["label"].tolist() == ["1", "NA", "True", "0x10"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,8 @@ def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> N
         (f"{HEADER}\nx,1,2\nx,1,256\n", ", row 3, column pixel1: must be a number from 0 to 255, got '256'"),
         (f"{HEADER}\nx,-1,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '-1'"),
         (f"{HEADER}\nx,1e400,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '1e400'"),
+        (f"{HEADER}\n0x1,1,2\n0x2,0x10,2\n", ", row 3, column pixel0: must be a number in decimal digits, got '0x10'"),
+        (f"{HEADER}\nx,1,2\nx,1, 0XFF\n", ", row 3, column pixel1: must be a number"),
         (f"{HEADER}\nx,true,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got 'true'"),
         (f"{HEADER}\nx,2020-01-01,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '2020-01-01'"),
         (f"{HEADER}\n\n\nx,1,2\n\nx,1,dog\n", ", row 6, column pixel1: must be a number from 0 to 255, got 'dog'"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
+import mmap
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,7 @@ def read_anew(path: Path, label: str, white: float) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, engine="pyarrow", dtype={label: str}, keep_default_na=False)
         check_cells(path, table, label, white)
+        check_digits(path, label)
     except ImagesError:
         raise
     except ValueError as error:  # pandas' parser errors are some, and so is text that isn't UTF-8
@@ -134,6 +136,19 @@ def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None
         bound = "255" if white == 255 else f"{white:g} (data.white)"
         fault = "empty cell" if cell == "" else f"must be a number from 0 to {bound}, got {shortened(cell)!r}"
         raise ImagesError(f"{path}, row {line}, column {shortened(name)}: {fault}")
+
+
+def check_digits(path: Path, label: str) -> None:
+    """Raise ImagesError at the first pixel such as 0x10, which pandas takes for 16."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        if text.find(b"0x") < 0 and text.find(b"0X") < 0:
+            return
+    with rows_of(path) as rows:
+        columns = next(rows)
+        for name, cell in itertools.chain.from_iterable(zip(columns, cells, strict=False) for cells in rows):
+            if name != label and "x" in cell.lower():
+                fault = f"must be a number in decimal digits, got {shortened(cell)!r}"
+                raise ImagesError(f"{path}, row {rows.line_num}, column {shortened(name)}: {fault}")
 
 
 def look_up(path: Path, row: int, name: str) -> tuple[int, str]:
