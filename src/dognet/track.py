@@ -36,11 +36,11 @@ def main() -> None:
             store = Store(uri, root)
             told = f"MLflow has it as run {store.record(run.folder)} of the experiment pipeline"
             views.save(store, "pipeline")
+        write(PIPELINE / "tracked", f"{digest}\n")
     except StoreError as error:
         sys.exit(f"track: {tracking.lacking(1, str(error))}")
     except (ConfigError, RunError, OSError) as error:
         sys.exit(f"track: {error}")
-    write(PIPELINE / "tracked", f"{digest}\n")
     print(told)
 
 
