@@ -1,0 +1,66 @@
+"""The digest that names a run's result: settings, images by content, and the numeric code.
+
+Its trajectory is the same without ITERS and the test images: of two runs on one trajectory the longer one begins as
+the shorter one does.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from dognet import network
+from dognet.runs.run import Images
+from dognet.settings import Settings, TrainingSettings
+
+
+def digest(settings: TrainingSettings, images: Images, test_sha256: str) -> str:
+    """Return the hash of all that decides a run's result."""
+    return hash_of(identity(settings, images) | {"ITERS": settings.ITERS, "test_sha256": test_sha256})
+
+
+def trajectory(settings: TrainingSettings, images: Images) -> str:
+    """Return the hash that runs share which differ only in ITERS."""
+    return hash_of(identity(settings, images))
+
+
+def identity(settings: TrainingSettings, images: Images) -> dict[str, object]:
+    """Return what decides the weights of every iteration; settings that have their default are left out."""
+    values = settings.model_dump(include=set(TrainingSettings.model_fields) - {"ITERS"}, exclude_defaults=True)
+    return values | {"positive": images.positive, "train_sha256": images.train_sha256, "code": code_digest()}
+
+
+def hash_of(values: Mapping[str, object]) -> str:
+    """Return the first 16 hex digits of the sha256 of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the sha256 of the network package as Python parses it: comments, docstrings and layout don't count."""
+    files = sorted(Path(str(network.__file__)).parent.glob("*.py"))
+    return hashlib.sha256("\0".join(without_comments(file) for file in files).encode()).hexdigest()
+
+
+def without_comments(file: Path) -> str:
+    """Return a module's code without comments and docstrings, in one layout."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def folder_name(settings: Settings) -> str:
+    """Return the name of a run's folder: the settings that decide its result, less those that have their default."""
+    values = settings.model_dump(include=set(TrainingSettings.model_fields), exclude_defaults=True)
+    parts = [f"{name}={value}" for name, value in values.items()]
+    if settings.source != "generated":
+        parts.append(f"data={settings.source}")
+    if not settings.usual_positive:
+        parts.append(f"positive={hash_of({'positive': settings.data.positive})[:8]}")
+    return ",".join(parts)

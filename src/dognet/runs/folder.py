@@ -1,0 +1,237 @@
+"""The run folder: a run's plain files, written so that only a whole one counts as finished.
+
+    config.yaml     settings; the images by content, with the names of their pixels
+    weights.npz     all that training needs to go on, and the two classes
+    snapshots.npz   iterations (k,) and the weights after each of them
+    curve.csv       iteration, train_loss, train_accuracy
+    metrics.json    train and test loss (nats) and accuracy, baseline, digest
+    run.json        written last, by rename: status, digest, provenance, sha256 of every file above
+    traceback.txt   of a failed run
+    *.svg, *.png    pictures, which may be added later
+
+A run whose run.json is there and whose checksums hold has ended. One that was killed has no run.json.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from dognet.files import sha256, write
+from dognet.runs.digest import code_digest, hash_of
+from dognet.runs.run import Images, Manifest, Metrics, Provenance, Run, Versions
+from dognet.settings import Model, TrainingSettings
+
+PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
+FILES = ("config.yaml", "weights.npz", "snapshots.npz", "curve.csv", "metrics.json")
+PICTURES = ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg")
+M = TypeVar("M", bound=Model)
+
+
+class RunError(Exception):
+    """A run that is not there, or not whole: which file, and why."""
+
+
+def runs_folder(root: Path, study: str) -> Path:
+    """Return the folder of a study's runs."""
+    return root / "experiments" / study / "runs"
+
+
+# --- write
+
+
+def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
+    """Make the folder ready for a run, which counts as unfinished until ``write_manifest``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("run.json", *FILES, *PICTURES, "traceback.txt"):
+        if not (folder / name).is_dir():  # a folder there is not ours; writing the file will say so
+            (folder / name).unlink(missing_ok=True)
+    described = settings.training() | {"data": images.model_dump(mode="json", exclude_none=True)}
+    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=10**6))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write run.json with the sha256 of the run's files, and a checksum of its own."""
+    names = {"trained": ("weights.npz",), "finished": FILES, "failed": ("config.yaml", "traceback.txt")}
+    checksums = {name: sha256(folder / name) for name in names[manifest.status]}
+    content = manifest.model_copy(update={"sha256": checksums}).model_dump(mode="json")
+    write(folder / "run.json", json.dumps(content | {"checksum": hash_of(content)}, indent=1) + "\n")
+
+
+def fail(folder: Path, settings: TrainingSettings, images: Images, manifest: Manifest, error: BaseException) -> Run:
+    """Save a failed run: its settings, its error in run.json, the traceback beside it."""
+    begin(folder, settings, images)
+    write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
+    write_manifest(folder, manifest.model_copy(update={"status": "failed", "error": f"{type(error).__name__}: {error}"}))
+    return read_run(folder)
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@functools.cache
+def provenance() -> Provenance:
+    """Return where this process makes its runs: git commit and whether it is dirty, DVC experiment, versions, host."""
+    changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)experiments", ":(top,exclude)dvc.lock")
+    return Provenance(
+        git_commit=git("rev-parse", "HEAD"),
+        git_dirty=None if changed is None else bool(changed),
+        dvc_revision=os.environ.get("DVC_EXP_BASELINE_REV"),
+        dvc_experiment=os.environ.get("DVC_EXP_NAME"),
+        versions=Versions(
+            python=platform.python_version(), **{name: metadata.version(name) for name in ("dognet", "numpy", "pandas")}
+        ),
+        host=platform.node(),
+    )
+
+
+def git(*words: str) -> str | None:
+    """Return what git answers; None without git or a repository, which a run does not need."""
+    try:
+        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+# --- read
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run that has ended, verified by its checksums; RunError names the file that is missing or damaged."""
+    manifest = read_manifest(folder)
+    if manifest.status == "trained":
+        raise RunError(f"{folder / 'run.json'}: the run is trained and not evaluated yet")
+    for name in FILES if manifest.status == "finished" else ("config.yaml", "traceback.txt"):
+        if not (folder / name).is_file():
+            raise RunError(f"{folder / name}: missing")
+        if sha256(folder / name) != manifest.sha256.get(name):
+            raise RunError(f"{folder / name}: changed since it was written (its sha256 differs from run.json's)")
+    settings, images = read_config(folder)
+    metrics = read_metrics(folder) if manifest.status == "finished" else None
+    return Run(folder, settings, images, manifest, metrics)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read run.json, verified by its own checksum."""
+    path = folder / "run.json"
+    content = parse(path, json.loads)
+    if "checksum" in content and content.get("format") is None:
+        raise RunError(f"{path}: made by dognet 0.1, whose runs this version trains again")
+    if content.pop("checksum", None) != hash_of(content):
+        raise RunError(f"{path}: changed since it was written (its checksum differs)")
+    return model(path, Manifest, content)
+
+
+def read_config(folder: Path) -> tuple[TrainingSettings, Images]:
+    """Read config.yaml."""
+    path = folder / "config.yaml"
+    content = parse(path, yaml.safe_load)
+    images = model(path, Images, content.pop("data", {}))
+    return model(path, TrainingSettings, content), images
+
+
+def read_metrics(folder: Path) -> Metrics:
+    """Read metrics.json."""
+    return model(folder / "metrics.json", Metrics, parse(folder / "metrics.json", json.loads))
+
+
+def parse(path: Path, parser: Callable[[str], Any]) -> dict[str, Any]:
+    """Parse a file that must hold a mapping."""
+    try:
+        value = parser(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise RunError(f"{path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: not a mapping")
+    return value
+
+
+def model(path: Path, kind: type[M], values: dict[str, Any]) -> M:
+    """Return the values of a file with their types."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise RunError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+
+
+def finished(folder: Path, digest: str) -> Run | None:
+    """Return the run of this digest if it is finished and whole in the folder."""
+    try:
+        run = read_run(folder)
+    except RunError:
+        return None
+    return run if run.finished and run.manifest.digest == digest else None
+
+
+def reason_to_train(folder: Path, images: Images, test_sha256: str) -> str:
+    """Return why the run of a folder, which is not finished with the wanted digest, has to be trained."""
+    if not (folder / "run.json").is_file():
+        return "new"
+    try:
+        run = read_run(folder)
+    except RunError as error:
+        return "made by dognet 0.1" if "dognet 0.1" in str(error) else "damaged"
+    if not run.finished:
+        return "failed"
+    if (run.images.train_sha256, run.images.positive, run.manifest.test_sha256) != (
+        images.train_sha256,
+        images.positive,
+        test_sha256,
+    ):
+        return "images changed"
+    return "numeric code changed" if not run.code_is_current else "settings changed"
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return every folder at or below ``folder`` that holds a run.json, sorted; symbolic links are followed."""
+    found = [Path(path) for path, _, files in os.walk(folder, followlinks=True) if "run.json" in files]
+    return sorted(found)
+
+
+def ended_runs(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
+    """Yield each run below ``folder`` that has ended; what is damaged is skipped, and added to ``damaged``."""
+    for path in run_folders(folder):
+        try:
+            yield read_run(path)
+        except RunError as error:
+            if damaged is not None:
+                damaged.append(str(error))
+
+
+def longest_shorter(folder: Path, settings: TrainingSettings, trajectory: str) -> Run | None:
+    """Return the finished run beside ``folder`` on this trajectory with the most ITERS below the wanted ones."""
+    pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")
+    candidates = [(ITERS_of(path), path) for path in folder.parent.glob(pattern)]
+    for ITERS, path in sorted(candidates, reverse=True):
+        if 0 <= ITERS < settings.ITERS:
+            try:
+                run = read_run(path)
+            except RunError:
+                continue
+            if run.finished and run.manifest.trajectory == trajectory and run.settings.ITERS == ITERS:
+                return run
+    return None
+
+
+def ITERS_of(folder: Path) -> int:
+    """Return the ITERS in a run folder's name, -1 if there are none."""
+    number = folder.name.partition("ITERS=")[2].partition(",")[0]
+    return int(number) if number.isdecimal() else -1

@@ -1,0 +1,248 @@
+"""What may be set: types, bounds and meaning of every setting, and the one reader of conf/.
+
+A setting is a field here and a line in conf/. Help, error messages, digest, folder name, sweeps, MLflow's parameters
+and the reference of settings are derived from the field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+PLAIN_NAME = re.compile(  # also a name of a folder on Windows
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9_](?:[a-z0-9_.-]{0,98}[a-z0-9_-])?", re.IGNORECASE | re.ASCII
+)
+OTHER_NAMES = {  # what other projects call these settings
+    **dict.fromkeys(("lr", "learning_rate", "eta", "step"), "stepSize"),
+    **dict.fromkeys(("iterations", "epochs", "steps"), "ITERS"),
+    **dict.fromkeys(("hidden", "hidden_nodes", "hidden_size", "width"), "hiddenNodes"),
+}
+
+
+class SettingsError(ValueError):
+    """Settings that can't be used: one line for each, with the setting, its value and its bound."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a value must be, in words, where type and limits don't say it."""
+
+    words: str
+
+
+def check_plain_name(name: str) -> str:
+    """Return a name that is safe as a folder's; raise ValueError for any other."""
+    if not PLAIN_NAME.fullmatch(name):
+        raise ValueError("not a plain name")
+    return name
+
+
+def check_number(value: object) -> object:
+    """Refuse true and false where a number belongs: Python counts them as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("not a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(check_number)]
+Positive = Annotated[float, BeforeValidator(check_number), Field(gt=0, allow_inf_nan=False)]
+Rows = Annotated[Whole, Field(ge=10, le=10**8)]
+Seed = Annotated[Whole, Field(ge=0, le=10**15)]
+PlainName = Annotated[
+    str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")
+]
+Text = Annotated[str, Field(min_length=1), Bound("text")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Bound("64 hex digits")]
+
+
+class Model(BaseModel):
+    """Typed values that never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingSettings(Model):
+    """The settings that change the result of a run, besides its images: conf/config.yaml.
+
+    A default counts for runs that were made before the setting existed.
+    """
+
+    hiddenNodes: Annotated[Whole, Field(ge=1, le=100_000, description="hidden nodes besides the bias")]
+    stepSize: Annotated[Positive, Field(description="how far an update goes, also called learning rate")]
+    ITERS: Annotated[Whole, Field(ge=0, le=10**15, description="updates, each on the whole training set")]
+    seed: Annotated[Seed, Field(description="seed of the initial weights")]
+    dtype: Annotated[Literal["float64", "float32"], Field(description="float32 is faster, with fewer digits")] = (
+        "float64"
+    )
+
+    def training(self) -> dict[str, Any]:
+        """Return the settings that change the result, by name: the arguments of the network's ``fit``."""
+        return self.model_dump(include=set(TrainingSettings.model_fields))
+
+
+class Generated(Model):
+    """Images made on the spot, like the lecture's."""
+
+    kind: Literal["generated"]
+    positive: Annotated[Text, Field(description="label to tell from all others")]
+    train_rows: Annotated[Rows, Field(description="training images to make")]
+    test_rows: Annotated[Rows, Field(description="test images to make")]
+    seed: Annotated[Seed, Field(description="seed of the images, not of the network")]
+
+
+class Lecture(Model):
+    """The course's own CSVs, which data.dvc pins."""
+
+    kind: Literal["lecture"]
+    positive: Annotated[Text, Field(description="label to tell from all others")]
+    url: Annotated[Text, Field(description="Git repository of the course")]
+    rev: Annotated[Text, Field(description="commit of that repository")]
+    train_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_train.csv")]
+    test_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_test.csv")]
+
+
+class Csv(Model):
+    """The user's own CSVs: one image a row, a label column, every other column a pixel."""
+
+    kind: Literal["csv"]
+    train: Annotated[Text, Field(description="file with the training images")]
+    test: Annotated[Text, Field(description="file with the test images")]
+    label: Annotated[Text, Field(description="name of the label column")]
+    positive: Annotated[Text, Field(description="label to tell from all others")]
+    white: Annotated[Positive, Field(description="value of a white pixel; black is 0")]
+
+
+DATA_KINDS: tuple[type[Model], ...] = (Generated, Lecture, Csv)
+Data = Annotated[Generated | Lecture | Csv, Field(discriminator="kind")]
+
+
+class Settings(TrainingSettings):
+    """All settings of a run: those that change the result, the images, and how it is carried out."""
+
+    data: Data
+    source: PlainName  # the folder of the images in data/, named after the file in conf/data/
+    usual_positive: bool = True  # whether data.positive is the one in conf/data/
+
+    study: Annotated[PlainName, Field(description="runs go to experiments/<study>/runs/")]
+    force: Annotated[bool, Field(description="true: train finished runs again")]
+    plan: Annotated[bool, Field(description="true: say what a sweep would train, train nothing")]
+    threads: Annotated[Whole | None, Field(ge=1, le=1024, description="threads of a single run; empty: all cores")]
+    tracking_uri: Annotated[str | None, Field(description="MLflow's store; none: record nothing")]
+
+
+EXECUTION = ("study", "force", "plan", "threads", "tracking_uri")  # conf/execution.yaml: how a run is carried out
+
+
+def names() -> list[str]:
+    """Return the name of every setting, as on the command line."""
+    data = dict.fromkeys(f"data.{name}" for kind in DATA_KINDS for name in kind.model_fields)
+    return [*TrainingSettings.model_fields, "data", *data, *EXECUTION]
+
+
+def field_of(name: str) -> FieldInfo | None:
+    """Return the field of a setting, ``data.white`` say; the first kind of data that has it counts."""
+    if name.startswith("data."):
+        kinds = (kind.model_fields.get(name.removeprefix("data.")) for kind in DATA_KINDS)
+        return next(filter(None, kinds), None)
+    return Settings.model_fields.get(name)
+
+
+def is_text(name: str) -> bool:
+    """Return whether a setting is text, which is taken as written: yes, 007 and 1e5 are labels."""
+    field = field_of(name)
+    return field is not None and (field.annotation is str or str in get_args(field.annotation))
+
+
+def is_sweepable(name: str) -> bool:
+    """Return whether the runs of one sweep may differ in this setting."""
+    return name in TrainingSettings.model_fields or name == "data" or name.startswith("data.")
+
+
+def bound(name: str) -> str:
+    """Return in words what the value of a setting must be."""
+    if name == "data.kind":
+        return listed([get_args(kind.model_fields["kind"].annotation)[0] for kind in DATA_KINDS])
+    field = field_of(name)
+    assert field is not None, name
+    limits = {type(item): item for item in flatten(field.metadata)}
+    kind = field.annotation
+    if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
+        kind = next(part for part in get_args(kind) if part is not types.NoneType)
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if Bound in limits:
+        return str(limits[Bound].words)
+    if get_origin(kind) is Literal:
+        return listed(get_args(kind))
+    if kind is bool:
+        return "true or false"
+    if kind is float:
+        return "a positive finite number"
+    if kind is int:
+        return f"a whole number from {limits[annotated_types.Ge].ge} to {power(limits[annotated_types.Le].le)}"
+    return "text"
+
+
+def flatten(metadata: list[Any]) -> list[Any]:
+    """Return a field's constraints, those inside of nested ``Field`` calls too."""
+    return [item for each in metadata for item in (flatten(each.metadata) if isinstance(each, FieldInfo) else [each])]
+
+
+def power(number: int) -> str:
+    """Return 1000000 as 10^6, and other numbers as they are."""
+    exponent = round(math.log10(number))
+    return f"10^{exponent}" if exponent > 5 and 10**exponent == number else str(number)
+
+
+def listed(words: Any) -> str:
+    """Return words as an enumeration: a, b or c."""
+    *first, last = map(str, words)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def unknown_name(name: str) -> str:
+    """Return the sentence for a name that is no setting, with the one that was meant."""
+    known = {each.lower(): each for each in names()} | OTHER_NAMES
+    near = [known[hit] for word in (name, f"data.{name}") for hit in difflib.get_close_matches(word.lower(), known)]
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
+    return f"no setting {name}: {hint}"
+
+
+def describe_error(error: ValidationError) -> list[str]:
+    """Return a line for each setting that is wrong: its name, its bound and the value that it got."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        place = [str(part) for part in fault["loc"]]
+        kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, no name of a setting
+        name = ".".join(place) if fault["type"] not in ("union_tag_invalid", "union_tag_not_found") else "data.kind"
+        value = fault["input"].get("kind") if name == "data.kind" else fault["input"]
+        match fault["type"]:
+            case "missing" | "union_tag_not_found":
+                lines.append(f"{name} must be given: {bound(name)}")
+            case "extra_forbidden" if kind and name in names():
+                lines.append(f"{name} is no setting of {kind} data, got {value!r}")
+            case "extra_forbidden":
+                lines.append(unknown_name(name))
+            case _:
+                lines.append(f"{name} must be {bound(name)}, got {'null' if value is None else repr(value)}")
+    return lines
+
+
+def as_written(path: Path) -> dict[str, Any]:
+    """Read a YAML file with every value as the text that stands there; raise SettingsError if it is none."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 - makes text, runs no code
+    except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: not a list of settings, one name: value a line")
+    return values
