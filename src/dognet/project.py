@@ -6,10 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+from dognet.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
-class ProjectError(Exception):
+class ProjectError(UserError):
     """There is no project here, or its code is not the code that runs."""
 
 

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from dognet.errors import UserError
 from dognet.files import sha256, write
 from dognet.runs.digest import code_digest, hash_of
 from dognet.runs.run import Images, Manifest, Metrics, Provenance, Run, Versions
@@ -40,7 +41,7 @@ PICTURES = ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg")
 M = TypeVar("M", bound=Model)
 
 
-class RunError(Exception):
+class RunError(UserError):
     """A run that is not there, or not whole: which file, and why."""
 
 
