@@ -28,7 +28,7 @@ def project_root() -> Path:
 
 def source_of(root: Path) -> Path:
     """Return the folder of this package below a project's root, where its source belongs."""
-    return root.resolve() / "src" / PACKAGE.name
+    return (root / "src" / PACKAGE.name).resolve()
 
 
 def check_source(root: Path) -> None:

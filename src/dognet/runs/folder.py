@@ -60,7 +60,7 @@ def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
         if not (folder / name).is_dir():  # a folder there is not ours; writing the file will say so
             (folder / name).unlink(missing_ok=True)
     described = settings.training() | {"data": images.model_dump(mode="json", exclude_none=True)}
-    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=10**6))
+    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,18 +9,18 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.files import sha256, sha256_once, write
 from dognet.interrupt import stage
-from dognet.network import NNet, logloss
+from dognet.network import logloss
 from dognet.runs.digest import digest
 from dognet.runs.folder import PIPELINE, RunError, read_config, read_manifest, write_manifest
 from dognet.runs.run import Manifest, Metrics, read_curve
-from dognet.stages.train import new_manifest
+from dognet.stages.train import load_network, new_manifest
 
 
 def evaluate(data: Path, folder: Path) -> Metrics:
     """Write metrics.json of the network in ``folder``: losses in nats and accuracies, with 10 significant digits."""
     settings, identity = read_config(folder)
     X, y = images.split(images.read(data / "test.csv"), identity.positive)
-    net = NNet.load(folder / "weights.npz")
+    net = load_network(folder)
     last = read_curve(folder / "curve.csv")[-1]
     metrics = Metrics(
         train_loss=last.train_loss,

@@ -12,10 +12,10 @@ from dognet.data import images
 from dognet.data.images import ImagesError
 from dognet.files import sha256_once
 from dognet.interrupt import stage
-from dognet.network import NNet, logistic
+from dognet.network import logistic
 from dognet.runs.folder import PICTURES, PIPELINE, read_config
 from dognet.runs.run import Run, read_curve
-from dognet.stages.train import read_snapshots
+from dognet.stages.train import load_network, read_snapshots
 
 
 def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
@@ -24,7 +24,7 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     table = images.read(data / "test.csv")
     X, _ = images.split(table, identity.positive)
     labels = table["label"].to_numpy(str)
-    net = NNet.load(folder / "weights.npz")
+    net = load_network(folder)
     snapshots = read_snapshots(folder / "snapshots.npz")
     W1, W2 = (np.stack([state.arrays()[name] for state in snapshots.values()]) for name in ("W1", "W2"))
     some = slice(None, None, 1 + len(X) // 5000)  # enough for histograms

@@ -13,10 +13,10 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.files import sha256_once, write
 from dognet.interrupt import stage
-from dognet.network import NNet, State, work
-from dognet.network.nnet import Report
+from dognet.network import InputError, NNet
+from dognet.network.descent import Report, State, work
 from dognet.runs.digest import code_digest, trajectory
-from dognet.runs.folder import PIPELINE, begin, longest_shorter, now, provenance, write_manifest
+from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, now, provenance, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
@@ -63,7 +63,7 @@ def train(
     def record(iteration: int, loss: float, accuracy: float) -> None:
         points.append(Point(iteration, loss, accuracy))
         if iteration in wanted:
-            snapshots[iteration] = net.current_state().copy()
+            snapshots[iteration] = state_of(net).copy()
         if report is not None:
             report(iteration, loss, accuracy)
 
@@ -82,9 +82,22 @@ def from_shorter(shorter: Run | None) -> tuple[list[Point], dict[int, State], tu
     if shorter is None:
         return [], {}, None
     done = shorter.settings.ITERS
-    state = NNet.load(shorter.folder / "weights.npz").current_state()
     points = [point for point in shorter.curve() if point.iteration < done]  # the last is recorded anew, if at all
-    return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state)
+    return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state_of(load_network(shorter.folder)))
+
+
+def load_network(folder: Path) -> NNet:
+    """Return the network of a run folder; RunError where its file is damaged."""
+    try:
+        return NNet.load(folder / "weights.npz")
+    except InputError as error:
+        raise RunError(str(error)) from error
+
+
+def state_of(net: NNet) -> State:
+    """Return the state of a network that has one."""
+    assert net.state is not None
+    return net.state
 
 
 def snapshot_iterations(ITERS: int) -> set[int]:

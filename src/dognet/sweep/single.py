@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from dognet.conf import checked, one_line, validate
-from dognet.network.nnet import Report
+from dognet.network.descent import Report
 from dognet.project import project_root
 from dognet.runs.folder import now
 from dognet.runs.run import Run
