@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from dognet.errors import UserError
 from dognet.runs.digest import hash_of
 from dognet.runs.folder import RunError, read_run
 from dognet.runs.run import Run
@@ -44,7 +45,7 @@ PICTURES = (".svg", ".png")
 NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the description
 
 
-class StoreError(Exception):
+class StoreError(UserError):
     """The store can't be reached or written: which one, and why."""
 
 
@@ -64,8 +65,8 @@ def locate(tracking_uri: str | None, root: Path) -> str:
     uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db").strip()
     kind = uri.partition(":")[0].partition("+")[0].lower()
     if uri.startswith("sqlite:///"):
-        file = uri.removeprefix("sqlite:///")
-        return f"sqlite:///{(root / Path(file.removeprefix('/') if file.startswith('/~') else file).expanduser()).resolve()}"
+        file = re.sub("^/~", "~", uri.removeprefix("sqlite:///"))
+        return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
     if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
         return uri.rstrip("/")
     raise AddressError(f"tracking_uri {without_password(uri)} names no store that MLflow can write: {advice(uri)}")
@@ -144,7 +145,7 @@ class Store:
         if self.file and set("%?") & set(str(self.file)):
             raise AddressError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
         place = Path(tempfile.gettempdir(), f"dognet-{os.getuid()}-{hash_of({'uri': uri})}")
-        self.lock = FileLock(f"{self.file or place}.lock", timeout=wait, mode=0o666)  # less the umask: a group may share
+        self.lock = FileLock(f"{self.file or place}.lock", timeout=wait, mode=0o666)  # less the umask, for a group
         self.experiments: dict[str, str] = {}
         with self.writing():
             if self.file:
@@ -168,10 +169,10 @@ class Store:
             kind = RefusedError if is_refusal(error) else StoreError
             raise kind(f"{without_password(self.uri)}: {reason(error)}") from error
 
-    def check_place(self, study: str, location: str) -> None:
+    def check_place(self, study: str, location: str | None) -> None:
         """Raise StoreError where an SQLite store was moved: MLflow looks for artifacts at their old, absolute place."""
         here = artifact_location(self.uri, self.root, study)
-        if self.file and location != here and location.startswith("file:") and location.endswith(f"/mlartifacts/{study}"):
+        if self.file and location != here and re.fullmatch(f"file:.*/mlartifacts/{re.escape(study)}", location or ""):
             raise StoreError(
                 f"{self.file} was moved, and MLflow looks for its artifacts in the old folder: "
                 "`dognet sync --rebuild` makes it anew from the run folders"
@@ -252,7 +253,7 @@ class Store:
         return run_id
 
     def find_whole(self, experiment: str, run: Run) -> str | None:
-        """Return MLflow's id of the run if it is whole; a run that was deleted there counts as long as it is the same."""
+        """Return MLflow's id of the run if it is whole; it may have been deleted there since."""
         from mlflow.entities import ViewType
 
         tag, value = entry.identity(run.folder, run.manifest)
@@ -295,7 +296,7 @@ class Store:
         self.client.set_terminated(run_id, "FINISHED" if run.finished else "FAILED", entry.times(run)[1])
 
     def add_pictures(self, folder: Path) -> None:
-        """Add the pictures of a run folder to MLflow's run, which is recorded if it isn't yet; those there are skipped."""
+        """Add the pictures of a run folder to MLflow's run, unless they are there."""
         run_id = self.record(folder)
         with self.writing():
             there = {file.path: file.file_size for file in self.client.list_artifacts(run_id)}
@@ -372,7 +373,7 @@ def status(error: BaseException) -> int | None:
     if isinstance(error, HTTPError) and error.response is not None:
         return int(error.response.status_code)
     if isinstance(error, RestException):
-        return int(error.get_http_status_code())
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
     match = re.search(r"failed with error code (\d{3}) != 200", str(error))
     return int(match[1]) if match else None
 
