@@ -68,7 +68,7 @@ def task(settings: DictConfig) -> None:
         sys.exit("dognet: a sweep is for hydra/sweeper=study: leave hydra/sweeper out")
     from dognet import pipeline, progress, runs, sync
     from dognet.images import ImagesError
-    from dognet.nnet import InputError
+    from dognet.network import InputError
     from dognet.runs import RunError
 
     try:

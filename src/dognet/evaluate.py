@@ -13,7 +13,7 @@ from dognet import images, plots, runs
 from dognet.files import sha256, write
 from dognet.images import ImagesError
 from dognet.interrupt import interruptible
-from dognet.nnet import InputError, NNet, logistic, logloss
+from dognet.network import InputError, NNet, logistic, logloss
 from dognet.runs import RunError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from typing import Any
 from dognet import config, images, runs, sync, tracking
 from dognet.config import FOLDER_NAME, ConfigError
 from dognet.files import sha256, write
-from dognet.nnet import InputError
+from dognet.network import InputError
 from dognet.runs import Run, RunError
 from dognet.tracking import Store, StoreError
 

@@ -10,7 +10,7 @@ from dognet.config import Config
 from dognet.evaluate import evaluate
 from dognet.fetch import fetch
 from dognet.files import sha256
-from dognet.nnet import Report
+from dognet.network.descent import Report
 from dognet.runs import Run
 from dognet.tracking import without_password
 from dognet.train import train

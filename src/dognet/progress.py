@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dognet.nnet import Report
+from dognet.network.descent import Report
 from dognet.runs import Run
 
 

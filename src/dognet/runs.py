@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dognet import descent, nnet
+from dognet.network import descent, nnet
 from dognet.config import SETTINGS, Config
 from dognet.files import sha256, write
 

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from dognet.nnet import InputError, NNet
+from dognet.network import InputError, NNet
 
 
 class Served(PythonModel):

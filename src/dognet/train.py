@@ -13,7 +13,8 @@ from dognet.config import Config, ConfigError
 from dognet.files import sha256, write
 from dognet.images import ImagesError
 from dognet.interrupt import interruptible
-from dognet.nnet import NNet, Report
+from dognet.network.descent import Report, State
+from dognet.network.nnet import NNet
 
 
 def train(
@@ -37,25 +38,27 @@ def train(
     curve: dict[int, str] = {}  # the rows of curve.csv by iteration
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
+        if iteration in kept and net.state is not None:
+            state = net.state.copy()
+            snapshots[iteration] = state.W1, state.W2
         curve[iteration] = runs.curve_row(iteration, loss, accuracy)
         if report is not None:
             report(iteration, loss, accuracy)
 
-    if shorter is None:
-        net, done = NNet(), 0
-        net.fit(X, y, config.hiddenNodes, config.stepSize, 0, config.seed, dtype=config.dtype, report=record)
-        earlier = {0: net.weights()}
-    else:
-        net, done = shorter.net(), int(shorter.config["ITERS"])
+    net, resume, earlier = NNet(), None, {}
+    if shorter is not None:
         info["continued_from"] = shorter.folder.name
+        done = int(shorter.config["ITERS"])
         curve, earlier = shorter.rows(), shorter.snapshots()
         del curve[done]  # the first to be recorded now, if it is on the schedule
+        resume = done, State(*shorter.net().weights())
     snapshots = {}
-    for iteration in kept_iterations(config.ITERS, sum(W.size for W in net.weights())):
-        if iteration > done:
-            net.go_on(X, y, config.stepSize, done, iteration, report=record)
-            earlier[iteration], done = net.weights(), iteration
-        snapshots[iteration] = earlier[iteration]
+    kept = set(kept_iterations(config.ITERS, (X.shape[1] + 2) * config.hiddenNodes + 1))
+    snapshots.update({iteration: weights for iteration, weights in earlier.items() if iteration in kept})
+    net.fit(
+        X, y, config.hiddenNodes, config.stepSize, config.ITERS, config.seed,
+        dtype=config.dtype, report=record, resume=resume,
+    )  # fmt: skip
     runs.begin(folder)
     runs.write_settings(folder, described)
     net.save(folder / "weights.npz")

@@ -5,11 +5,8 @@
     h  hidden nodes    Z1   (h, n)    W1ᵀ X1
                        X2   (h+1, n)  logistic(Z1); the last row is 1
                        W2   (h+1, 1)  weights of the output, bias in the last row
-    m  images of       Z2   (n,)      W2ᵀ X2; (1, m) in the loop of descent.py, as yhat
-       a block         yhat (n,)      logistic(Z2), the probability of y_classes[1]
-
-The training itself is ``descend`` in descent.py; here ``fit`` draws the weights, ``probabilities`` is the forward pass,
-and the rest checks arguments.
+                       Z2   (1, n)    W2ᵀ X2
+                       yhat (1, n)    logistic(Z2), the probability of y_classes[1]
 
 The lecture writes one image a row (Z1 = X1 @ W1); here images lie along the last axis, where NumPy is fastest.
 Source: B. Gorman, "Neural Networks For Your Dog", lecture 3.3, Gradient Descent.
@@ -20,56 +17,17 @@ from __future__ import annotations
 import numbers
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dognet.descent import descend, image_blocks, logistic_of_minus, recorded_iterations
-
-Array = np.ndarray[Any, Any]
-Report = Callable[[int, float, float], None]
+from dognet.network.descent import Report, State, descend, image_blocks, one_blas_thread
+from dognet.network.gradient import Array, forward
 
 
 class InputError(ValueError, AssertionError):
     """Input that the network can't work with; an AssertionError too, as in the lecture."""
-
-
-def logistic(x: Array) -> Array:
-    """Return 1 / (1 + e^-x), for x of any shape."""
-    z = np.exp(-np.abs(x))  # at most 1: no overflow at either end
-    return np.where(np.less(x, 0), z, z.dtype.type(1)) / (1 + z)
-
-
-def logloss(yhat: Array, y: Array) -> Array:
-    """Return -(y·log yhat + (1-y)·log(1-yhat)) per image, in nats: 0 if certain and right, inf if certain and wrong."""
-    yhat, y = np.asarray(yhat, float), np.asarray(y, float)
-    # log1p(-yhat) is log(1 - yhat), exact near 0
-    with np.errstate(divide="ignore", invalid="ignore"):  # 0·log 0 is 0 here, as its limit is
-        return np.where(y == 0, 0, -y * np.log(yhat)) + np.where(y == 1, 0, (y - 1) * np.log1p(-yhat))
-
-
-def probabilities(X1: Array, W1: Array, W2: Array) -> Array:
-    """Return yhat (n,) of the images X1 (p+1, n)."""
-    yhat = np.empty(X1.shape[1], X1.dtype)  # (n,)
-    with np.errstate(over="ignore"):
-        for block in image_blocks(X1.shape[1], *W1.shape):
-            H = logistic_of_minus(-W1.T @ X1[:, block])  # (h, n), X2 without its ones
-            yhat[block] = logistic_of_minus(-W2[:-1, 0] @ H - W2[-1])  # (n,)
-    return yhat
-
-
-def loss_and_accuracy(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[float, float]:
-    """Return the mean log loss in nats and the share of images told right; y (n,) is 0 or 1.
-
-    ``logloss`` in the memory of yhat, to some 1e-16: recorded points are to cost little.
-    """
-    yhat = probabilities(X1, W1, W2)
-    right = float(((yhat > 0.5) == y).mean())
-    np.subtract(1, yhat, out=yhat, where=y == 0)  # the probability of the class that it is
-    with np.errstate(divide="ignore"):
-        return 0 - float(np.log(yhat, out=yhat).mean()), right  # 0 and not -0 where all are certain
 
 
 class NNet:
@@ -80,7 +38,7 @@ class NNet:
     W1 : ndarray of shape (pixels + 1, hiddenNodes), optional
     W2 : ndarray of shape (hiddenNodes + 1, 1), optional
     y_classes : ndarray of shape (2,), optional
-        The two classes; ``predict`` gives ``y_classes[1]`` where its probability is above 0.5.
+        The two classes; ``predict`` returns ``y_classes[1]`` where its probability is above 0.5.
 
     Weights given here serve ``predict``; ``fit`` draws its own.
 
@@ -93,11 +51,20 @@ class NNet:
     """
 
     def __init__(self, W1: Any = None, W2: Any = None, y_classes: Any = None) -> None:
-        self.W1: Array | None = None
-        self.W2: Array | None = None
+        self.state: State | None = None
         self.y_classes: Array | None = None if y_classes is None else check_classes(y_classes)
         if W1 is not None or W2 is not None:
-            self.W1, self.W2 = check_weights(W1, W2)
+            self.state = State.at(*check_weights(W1, W2))
+
+    @property
+    def W1(self) -> Array | None:
+        """The weights of the hidden nodes, or None before ``fit``."""
+        return None if self.state is None else self.state.W1
+
+    @property
+    def W2(self) -> Array | None:
+        """The weights of the output, or None before ``fit``."""
+        return None if self.state is None else self.state.W2
 
     def fit(
         self,
@@ -110,6 +77,8 @@ class NNet:
         *,
         dtype: str = "float64",
         report: Report | None = None,
+        resume: tuple[int, State] | None = None,
+        threads: int = 1,
     ) -> None:
         """Draw new weights and train them for ITERS iterations on all images at once.
 
@@ -120,10 +89,13 @@ class NNet:
         hiddenNodes : hidden nodes besides the bias, at least 1
         stepSize : how far along the gradient an update goes, above 0 (also called the learning rate)
         ITERS : updates to make, at least 0
-        seed : of the initial weights; None for other ones each time
+        seed : of the initial weights; None draws others each time
         dtype : ``float64``, or ``float32`` for about half the time and fewer digits
         report : called as report(iteration, loss, accuracy) at each of ``recorded_iterations(ITERS)``, before
-            the update of that iteration; the loss is the mean over the images, in nats
+            the update of that iteration, with ``self.state`` as it is then; the loss is the mean in nats
+        resume : (iteration, state) of a shorter run with the same arguments, to train on from there: the result has
+            the same bits as one run straight through
+        threads : processor cores to use; their number does not change the result
 
         Raises
         ------
@@ -131,6 +103,8 @@ class NNet:
             If an argument is not as above.
         FloatingPointError
             If the weights stop being finite.
+
+        Whatever is raised, the network keeps the weights it had before.
         """
         check_whole("hiddenNodes", hiddenNodes, at_least=1)
         check_step(stepSize)
@@ -139,58 +113,47 @@ class NNet:
             check_whole("seed", seed, at_least=0)
         if dtype not in ("float64", "float32"):
             raise InputError(f"dtype must be float64 or float32, got {dtype!r}")
+        check_whole("threads", threads, at_least=1)
         X = check_images(X)
         y_classes = check_labels(y, len(X))
-        generator = np.random.default_rng(seed)
-        W1 = generator.uniform(-1, 1, (X.shape[1] + 1, hiddenNodes)).astype(dtype)  # (p+1, h)
-        W2 = generator.uniform(-1, 1, (hiddenNodes + 1, 1)).astype(dtype)  # (h+1, 1)
-        start = NNet(W1, W2, y_classes)
-        start.go_on(X, y, stepSize, 0, ITERS, report=report)
-        self.W1, self.W2, self.y_classes = start.W1, start.W2, y_classes
-
-    def go_on(self, X: Any, y: Any, stepSize: float, done: int, ITERS: int, *, report: Report | None = None) -> None:
-        """Go on from ``done`` iterations to ITERS, to the same bits as ``fit`` in one go. Arguments as for ``fit``."""
-        check_step(stepSize)
-        check_whole("done", done, at_least=0)
-        check_whole("ITERS", ITERS, at_least=done)
-        W1, W2 = self.weights()
-        X1 = self._with_ones(X)  # (p+1, n)
-        y_classes = check_labels(y, X1.shape[1])
-        if self.y_classes is None or list(self.y_classes) != list(y_classes):
-            raise InputError(f"y must have the classes {self.y_classes}, got {y_classes}")
-        y01 = (np.asarray(y) == y_classes[1]).astype(W1.dtype)  # (n,)
-        W1, W2 = W1.copy(), W2.copy()
-        recorded = {iteration for iteration in recorded_iterations(ITERS) if iteration >= done}
-        for iteration in descend(X1, y01, W1, W2, float(stepSize), sorted({done} | recorded)):
-            if not (np.isfinite(W1).all() and np.isfinite(W2).all()):
-                raise FloatingPointError(
-                    f"the weights are no longer finite at iteration {iteration}: stepSize {stepSize!r} is too large"
-                )
-            if report is not None and iteration in recorded:
-                report(iteration, *loss_and_accuracy(X1, y01, W1, W2))
-        self.W1, self.W2 = W1, W2
+        start, state = 0, initial_state(X.shape[1], hiddenNodes, seed, dtype)
+        if resume is not None:
+            start, state = check_resume(*resume, ITERS, like=state)
+        y01 = (np.asarray(y) == y_classes[1]).astype(dtype)  # (n,)
+        before = self.state, self.y_classes
+        self.state, self.y_classes = state, y_classes
+        try:
+            with one_blas_thread():
+                descend(with_ones(X, dtype), y01, state, float(stepSize), range(start, ITERS), report, threads)
+        except BaseException:
+            self.state, self.y_classes = before
+            raise
 
     def predict(self, X: Any, type: str = "classes") -> Array:
         """Return the class of each image of X (n_images, n_pixels), or with type='probs' how likely y_classes[1] is."""
         if type not in ("classes", "probs"):
             raise InputError(f"type must be 'classes' or 'probs', got {type!r}")
-        yhat = probabilities(self._with_ones(X), *self.weights())
+        W1, W2 = self.weights()
+        X = check_images(X)
+        if X.shape[1] != len(W1) - 1:
+            raise InputError(f"X must have {len(W1) - 1} columns, one a pixel, got {X.shape[1]}")
+        X1 = with_ones(X, W1.dtype)
+        with one_blas_thread(), np.errstate(over="ignore"):
+            blocks = [forward(X1[:, block], W1, W2)[1][0] for block in image_blocks(len(X), W1.shape[1])]
+        yhat = np.concatenate(blocks)  # (n,)
         if type == "probs":
             return yhat
-        if self.y_classes is None:
-            raise InputError("y_classes is not known, got weights only: call fit(), or give y_classes to NNet()")
-        return self.y_classes[(yhat > 0.5).astype(int)]
+        return self._known_classes()[(yhat > 0.5).astype(int)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write W1, W2 and y_classes to one .npz file; what stood at ``path`` stays whole until the new file is."""
-        W1, W2 = self.weights()
-        if self.y_classes is None:
-            raise InputError("y_classes is not known, got weights only: call fit(), or give y_classes to NNet()")
+        """Write the state and y_classes to one .npz file; a file at ``path`` stays whole until the new one is."""
+        self.weights()
         path = Path(path)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        arrays = self.state.arrays() | {"y_classes": self._known_classes()}
         try:
             with open(part, "wb") as file:
-                np.savez(file, W1=W1, W2=W2, y_classes=self.y_classes, allow_pickle=False)
+                np.savez(file, **arrays, allow_pickle=False)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -201,6 +164,7 @@ class NNet:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 net = cls(arrays["W1"], arrays["W2"], arrays["y_classes"])
+                net.state = State.from_arrays(arrays)
         except FileNotFoundError:
             raise
         except Exception as error:  # the zip and npy readers raise a dozen kinds on damaged bytes
@@ -209,20 +173,29 @@ class NNet:
 
     def weights(self) -> tuple[Array, Array]:
         """Return W1 and W2, of a network that has them."""
-        if self.W1 is None or self.W2 is None:
+        if self.state is None:
             raise InputError("the network has no weights yet, got W1=None: call fit() first")
-        return self.W1, self.W2
+        return self.state.W1, self.state.W2
 
-    def _with_ones(self, X: Any) -> Array:
-        """Return X1 (p+1, n) of the images X (n, p)."""
-        W1, _ = self.weights()
-        X = check_images(X)
-        n, p = X.shape
-        if p != len(W1) - 1:
-            raise InputError(f"X must have {len(W1) - 1} columns, one a pixel, got {p}")
-        X1 = np.ones((p + 1, n), W1.dtype)
-        np.divide(X.T, 255, out=X1[:-1], casting="same_kind")
-        return X1
+    def _known_classes(self) -> Array:
+        if self.y_classes is None:
+            raise InputError("y_classes is not known, got weights only: call fit(), or give y_classes to NNet()")
+        return self.y_classes
+
+
+def initial_state(p: int, h: int, seed: int | None, dtype: str) -> State:
+    """Draw the weights as the lecture does, from -1 to 1."""
+    generator = np.random.default_rng(seed)
+    W1 = generator.uniform(-1, 1, (p + 1, h)).astype(dtype)  # (p+1, h)
+    W2 = generator.uniform(-1, 1, (h + 1, 1)).astype(dtype)  # (h+1, 1)
+    return State.at(W1, W2)
+
+
+def with_ones(X: Array, dtype: Any) -> Array:
+    """Return X1 (p+1, n) of the images X (n, p)."""
+    X1 = np.ones((X.shape[1] + 1, len(X)), dtype)
+    np.divide(X.T, 255, out=X1[:-1], casting="same_kind")
+    return X1
 
 
 def check_whole(name: str, value: object, at_least: int) -> None:
@@ -236,6 +209,20 @@ def check_step(stepSize: Any) -> None:
     is_number = isinstance(stepSize, numbers.Real) and not isinstance(stepSize, bool)
     if not is_number or not 0 < stepSize <= sys.float_info.max:
         raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
+
+
+def check_resume(start: Any, state: State, ITERS: int, like: State) -> tuple[int, State]:
+    """Return the iteration and a copy of the state to resume from, which has arrays like those of a new one."""
+    check_whole("the iteration of resume", start, at_least=0)
+    if start > ITERS:
+        raise InputError(f"the iteration of resume must be at most ITERS={ITERS}, got {start}")
+    for name, array in like.arrays().items():
+        other = state.arrays()[name]
+        if (other.shape, other.dtype) != (array.shape, array.dtype):
+            raise InputError(
+                f"{name} of resume must be {array.dtype} of shape {array.shape}, got {other.dtype} of {other.shape}"
+            )
+    return start, state.copy()
 
 
 def check_images(X: Any) -> Array:
