@@ -75,7 +75,7 @@ class Recorder:
         try:
             if stop:
                 self.open()  # MLflow takes seconds to import: meanwhile the first runs are trained
-            missing = [path for path in self.missing(folder) if path not in self.refused]
+            missing = self.missing(folder)
             hidden = None if len(missing) > 3 and not stop else True  # None: where standard error is a terminal
             for path in tqdm(missing, "recording in MLflow", unit="run", leave=False, disable=hidden):
                 if stop and stop():
@@ -127,14 +127,18 @@ class Recorder:
         return self.store
 
     def missing(self, folder: Path) -> list[Path]:
-        """Return the run folders whose run MLflow does not have."""
-        return [path for path, manifest in self.ended(folder) if not self.knows(path, manifest)]
+        """Return the run folders whose run MLflow does not have, and neither refused nor found damaged."""
+        found = []
+        for path, manifest in self.ended(folder):
+            if manifest.study not in self.known:
+                self.known[manifest.study] = self.ask(manifest.study)
+            if self.lacks(path, manifest) and path not in self.refused and path not in self.damaged:
+                found.append(path)
+        return found
 
-    def knows(self, path: Path, manifest: Manifest) -> bool:
-        """Return whether MLflow has the run; one that was deleted there counts unless it was trained again since."""
-        if manifest.study not in self.known:
-            self.known[manifest.study] = self.ask(manifest.study)
-        return self.until(path, manifest) >= entry.start_time(manifest)
+    def lacks(self, path: Path, manifest: Manifest) -> bool:
+        """Return whether MLflow does not have the run; one deleted there counts until it is trained again."""
+        return self.until(path, manifest) < entry.start_time(manifest)
 
     def until(self, path: Path, manifest: Manifest) -> float:
         """Return until which start a run counts as MLflow's: infinity for an active one, -1 where it has none."""
@@ -155,6 +159,8 @@ class Recorder:
                 written = (path / "run.json").stat().st_mtime_ns
                 if path not in self.read or self.read[path][0] != written:
                     self.read[path] = written, read_manifest(path)
+                    self.damaged.pop(path, None)
+                    self.refused.pop(path, None)
             except (OSError, RunError) as error:
                 self.damaged[path] = str(error)
                 continue
@@ -164,20 +170,22 @@ class Recorder:
     def count_missing(self, folder: Path) -> int:
         """Return how many runs MLflow does not have; where it never answered, how many ended since the start."""
         return sum(
-            self.until(path, manifest) < entry.start_time(manifest)
+            self.lacks(path, manifest)
             if manifest.study in self.known
             else (path / "run.json").stat().st_mtime > self.since
             for path, manifest in self.ended(folder)
-        ) - len(self.refused)
+            if path not in self.refused
+        )
 
     def is_complete(self, folder: Path) -> bool:
         """Return whether an SQLite store has every run and picture, which is known without importing MLflow."""
-        known: dict[str, dict[Identity, float] | None] = {}
         for path, manifest in self.ended(folder):
-            if manifest.study not in known:
-                known[manifest.study] = store.recorded(self.uri, self.root, manifest.study)
-            until = (known[manifest.study] or {}).get(entry.identity(path, manifest), -1)
-            if until < entry.start_time(manifest) or self.has_new_pictures(path):
+            if manifest.study not in self.known:
+                known = store.recorded(self.uri, self.root, manifest.study)
+                if known is None:
+                    return False
+                self.known[manifest.study] = known
+            if self.lacks(path, manifest) or self.has_new_pictures(path):
                 return False
         return True
 
