@@ -32,15 +32,8 @@ from dognet.settings import TrainingSettings
 from dognet.stages import once
 from dognet.stages.once import run_once
 from dognet.tracking import entry
-from dognet.tracking.store import (
-    AddressError,
-    Store,
-    StoreError,
-    locate,
-    rebuild,
-    recorded,
-    without_password,
-)
+from dognet.tracking.address import AddressError, StoreError, locate, without_password
+from dognet.tracking.store import Store, rebuild, recorded
 from dognet.tracking.sync import Recorder
 
 ROWS = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "datasets")

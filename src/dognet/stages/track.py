@@ -11,7 +11,8 @@ from dognet.project import project_root
 from dognet.runs.folder import PIPELINE, finished, read_config, read_metrics, read_run
 from dognet.stages.evaluate import finish, trained_manifest
 from dognet.tracking import dashboard
-from dognet.tracking.store import Store, locate
+from dognet.tracking.address import locate
+from dognet.tracking.store import Store
 
 
 @stage("track")

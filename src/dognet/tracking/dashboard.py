@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from dognet.runs.digest import hash_of
 from dognet.runs.run import Metrics
 from dognet.settings import TrainingSettings
+from dognet.tracking.address import StoreError
 from dognet.tracking.entry import WITHOUT_SEED
-from dognet.tracking.store import Store, StoreError
+from dognet.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import RunData

@@ -19,8 +19,9 @@ from dognet.project import python_path
 from dognet.runs.folder import RunError, read_manifest, run_folders
 from dognet.runs.run import Manifest
 from dognet.tracking import dashboard, entry, store
+from dognet.tracking.address import AddressError, RefusedError, StoreError, locate, without_password
 from dognet.tracking.entry import Identity
-from dognet.tracking.store import AddressError, RefusedError, Store, StoreError
+from dognet.tracking.store import Store
 
 PATIENCE = 10  # seconds for a run, once training has ended; for all runs twice as long, and a second more for each run
 URI_HELP = "MLflow's store, if not the one of the project's settings"
@@ -47,7 +48,7 @@ def store_uri(tracking_uri: str | None, root: Path) -> str:
     """Return the URI of the store that is named, else of the one in the project's settings."""
     from dognet.conf import compose
 
-    return store.locate(tracking_uri or compose(root).tracking_uri, root)
+    return locate(tracking_uri or compose(root).tracking_uri, root)
 
 
 class Recorder:
@@ -206,7 +207,7 @@ def following(study: str, tracking_uri: str | None, root: Path, question: str = 
     raises nothing. With the tracking_uri ``none`` nothing is recorded.
     """
     try:
-        uri = store.locate(tracking_uri, root)
+        uri = locate(tracking_uri, root)
     except AddressError as error:
         print(f"dognet: nothing is recorded in MLflow: {error}", file=sys.stderr)
         uri = "none"
@@ -259,7 +260,7 @@ def give_up(folder: Path, recorder: Recorder, reporting: threading.Lock) -> None
         now, begin, count = time.monotonic(), max(ended, recorder.opened), len(recorder.added) - before
         slow = now > begin + 2 * PATIENCE + count or now > max(begin, recorder.progress) + PATIENCE
         if recorder.store is not None and slow and reporting.acquire(blocking=False):
-            address = store.without_password(recorder.uri)
+            address = without_password(recorder.uri)
             recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
             report(folder, recorder)
             os._exit(0)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dognet.errors import UserError
 from dognet.tracking import dashboard
-from dognet.tracking.store import Store, quiet, sqlite_file, without_password
+from dognet.tracking.address import sqlite_file, without_password
+from dognet.tracking.store import Store, quiet
 from dognet.tracking.sync import URI_HELP, store_uri
 
 HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant covers a quarter of the page
