@@ -79,16 +79,15 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def status(error: BaseException) -> int | None:
-    """Return the HTTP status of an answer that MLflow raised as an exception, None where there was no answer."""
-    from mlflow.exceptions import RestException
+    """Return the HTTP status that belongs to an exception, also where MLflow is no server; None where there is none."""
+    from mlflow.exceptions import MlflowException
     from requests import HTTPError
 
     if isinstance(error, HTTPError) and error.response is not None:
         return int(error.response.status_code)
-    if isinstance(error, RestException):
-        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    match = re.search(r"failed with error code (\d{3}) != 200", str(error))
-    return int(match[1]) if match else None
+    if match := re.search(r"failed with error code (\d{3}) != 200", str(error)):
+        return int(match[1])
+    return int(error.get_http_status_code()) if isinstance(error, MlflowException) else None  # type: ignore[no-untyped-call]
 
 
 def reason(error: BaseException) -> str:

@@ -321,7 +321,7 @@ def checked_copy(folder: Path) -> Iterator[Run]:
     Raises RunError where the folder holds no whole run, StoreError where there is no room for the copy.
     """
     with tempfile.TemporaryDirectory(prefix="dognet-") as temporary:
-        copy = Path(temporary, folder.resolve().name)
+        copy = Path(temporary, folder.absolute().name)
         try:
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.part", "tracked"))
             run = read_run(copy)

@@ -123,7 +123,10 @@ class Recorder:
     def open(self) -> Store:
         """Return the store, opened."""
         if self.store is None:
-            self.store = Store(self.uri, self.root, self.questions, self.wait)
+            try:
+                self.store = Store(self.uri, self.root, self.questions, self.wait)
+            except RefusedError as error:
+                raise StoreError(str(error)) from error  # whoever is turned down at the door gets nothing recorded
             self.progress = self.opened = time.monotonic()
         return self.store
 
