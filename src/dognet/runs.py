@@ -36,15 +36,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dognet.network import descent, nnet
 from dognet.config import SETTINGS, Config
 from dognet.files import sha256, write
+from dognet.network import descent, nnet
 
 PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
 CURVE_HEADER = "iteration,train_loss,train_accuracy\n"
 PICTURES = ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg")
 FILES = ("config.yaml", "weights.npz", "snapshots.npz", "curve.csv", "metrics.json", *PICTURES)
-Weights = tuple[nnet.Array, nnet.Array]  # W1, W2
+Weights = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # W1, W2
 
 
 class RunError(Exception):

@@ -45,14 +45,15 @@ def train(
         if report is not None:
             report(iteration, loss, accuracy)
 
-    net, resume, earlier = NNet(), None, {}
+    net, resume = NNet(), None
+    earlier: dict[int, runs.Weights] = {}
     if shorter is not None:
         info["continued_from"] = shorter.folder.name
         done = int(shorter.config["ITERS"])
         curve, earlier = shorter.rows(), shorter.snapshots()
         del curve[done]  # the first to be recorded now, if it is on the schedule
         resume = done, State(*shorter.net().weights())
-    snapshots = {}
+    snapshots: dict[int, runs.Weights] = {}
     kept = set(kept_iterations(config.ITERS, (X.shape[1] + 2) * config.hiddenNodes + 1))
     snapshots.update({iteration: weights for iteration, weights in earlier.items() if iteration in kept})
     net.fit(
