@@ -57,7 +57,7 @@ def train(settings: Settings, root: Path, words: list[str]) -> None:
     began = now()
     with following(settings.study, settings.tracking_uri, root):
         with bar(settings.ITERS) as report:
-            overrides = [without_password(word) for word in words]
+            overrides = [without_password(word.lstrip("+")) for word in words]
             run = run_once(settings, root, report=report, overrides=overrides, draw=True)
         print(figures(run))
         trained_before = run.manifest.start is not None and run.manifest.start < began

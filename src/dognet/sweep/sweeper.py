@@ -157,7 +157,7 @@ def job_of(point: Point, grid: Grid) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
     words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
-    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w) for w in words]})
+    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w.lstrip("+")) for w in words]})
 
 
 def small_config(config: DictConfig) -> DictConfig:
