@@ -91,6 +91,8 @@ def one_line(error: BaseException) -> str:
         return f"{group}={option}: no such option, there are {', '.join(error.options)}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | YAMLError) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        if cause.full_key.startswith("hydra."):
+            return f"{cause.full_key}: the launcher has no such setting"
         return unknown_name(cause.full_key)
     place = f"{cause.full_key}: " if isinstance(cause, OmegaConfBaseException) and cause.full_key else ""
     return place + " ".join(str(cause).split()).partition(" full_key:")[0]

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
-from multiprocessing import resource_tracker
+from multiprocessing import TimeoutError, resource_tracker
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,6 +134,9 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
             jobs = launcher.launch([[job_of(point, grid)] for point in points], initial_job_idx=0)
         except BrokenExecutor:  # a worker was killed, and all others with it
             return False
+        except TimeoutError as error:  # joblib's own; it gives up the whole sweep
+            timeout = config.hydra.launcher.get("timeout")
+            raise SweepError(f"a run took longer than hydra.launcher.timeout={timeout} s: give it more") from error
         errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
         return True
 

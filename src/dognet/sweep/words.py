@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-from dognet.settings import SettingsError, bound, is_text, names, unknown_name
+from dognet.settings import PLAIN_NAME, SettingsError, bound, is_text, names, unknown_name
 from dognet.sweep.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
@@ -53,11 +53,10 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     """Return the name of a setting, and the word as Hydra is to read it."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
-    if not sign or word.startswith(("=", ",")) or word.endswith(("=", ",")):
+    if not sign or word.startswith("-") or word.startswith(("=", ",")) or word.endswith(("=", ",")):
         raise SettingsError(no_setting(word, root))
     if name.startswith(("hydra.", "hydra/")):
-        parse(word)
-        return name, word
+        return name, hydras(word, name, value)
     if name not in names():
         raise SettingsError(unknown_name(name))
     if name == "data.kind":
@@ -65,11 +64,24 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     if is_text(name):
         value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
+    if name == "data" and "/" in value:
+        raise SettingsError(f"data must be {bound('study')}, got {value!r}")
     if name == "data" and not override.is_sweep_override() and not isinstance(override.value(), str):
         raise SettingsError(f"data must be the name of a file in conf/data/, as in data=generated, got {value}")
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
     return name, f"{'++' if name.startswith('data.') else ''}{name}={value}"  # ++: the model says which images have it
+
+
+def hydras(word: str, name: str, value: str) -> str:
+    """Return a word that sets one of Hydra's own settings, which are the launcher's; no word starts other code."""
+    launcher = name == "hydra/launcher" or name.startswith(("hydra.launcher.", "hydra.sweeper.params"))
+    if not launcher and (name, value) != ("hydra/sweeper", "study"):
+        raise SettingsError(f"{word}: of Hydra's own settings hydra/launcher and hydra.launcher.… may be given here")
+    if name.endswith("_target_") or (name == "hydra/launcher" and not PLAIN_NAME.fullmatch(value)):
+        raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
+    parse(word)
+    return word
 
 
 def several_values(word: str, name: str, value: str) -> str:
@@ -114,8 +126,8 @@ def no_setting(word: str, root: Path) -> str:
     """Return the sentence for a word that is no name=value."""
     if word in study_files(root):
         return f"{word} is a study: dognet --multirun experiment={word}"
-    if word.startswith("-") and word.lstrip("-").partition("=")[0] in names():
-        return f"{word}: no such option: settings are written name=value"
+    if word.startswith("-"):
+        return f"{word}: no such option: settings are written name=value (dognet --help)"
     if "=" in word or "," in word:
         return f"{word!r} is cut in two: write no blanks around = and after commas, as in hiddenNodes=2,4"
     return f"{word!r} is not a setting: write name=value, as in hiddenNodes=8"
