@@ -79,11 +79,10 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     from dognet.sweep.words import read_words
 
     multirun = any(word in MULTIRUN for word in words)
-    options = [word for word in words if word.startswith("-") and word not in MULTIRUN and "=" not in word]
-    settings = read_words([word for word in words if word not in (*MULTIRUN, *options)], root, multirun=multirun)
+    settings = read_words([word for word in words if word not in MULTIRUN], root, multirun=multirun)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: threads of ours share the work
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
-    sys.argv[1:] = [*(["--multirun"] if multirun else []), *options, *settings]
+    sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
     single.start(root)
 
 
