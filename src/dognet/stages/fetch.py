@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,19 +87,12 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
     if isinstance(data, Generated):
         return ()
     if isinstance(data, Lecture):
-        return tuple(in_project(RAW_LECTURE / f"simple_images_{part}.csv", root) for part in ("train", "test"))
-    return tuple(in_project(Path(file).expanduser(), root) for file in (data.train, data.test))
-
-
-def in_project(path: Path, root: Path) -> Path:
-    """Return a path below ``root``, or where DVC works in a copy of the project, the file in the project itself."""
-    if not (root / path).is_file() and (project_root() / path).is_file():
-        return project_root() / path
-    return root / path
+        return tuple(root / RAW_LECTURE / f"simple_images_{part}.csv" for part in ("train", "test"))
+    return tuple(root / Path(file).expanduser() for file in (data.train, data.test))
 
 
 def key_of(settings: Settings, root: Path) -> str:
-    """Return the hash of all that a data folder was made from and of its files; a missing file has no hash of its own."""
+    """Return the hash of all that a data folder was made from, and of sizes and times of its files."""
     folder = root / "data" / settings.source
     code = [sha256_once(Path(str(module.__file__))) for module in (generate, images)]
     files = [*input_files(settings, root), folder / "train.csv", folder / "test.csv"]
@@ -134,15 +128,15 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
 
 
 def bring_lecture(data: Lecture, root: Path) -> None:
-    """Bring the course's two CSVs into data/raw/lecture and check them: from DVC's remote, else the course's repository."""
+    """Bring the course's two CSVs into data/raw/lecture and check them."""
     names = {"simple_images_train.csv": data.train_sha256, "simple_images_test.csv": data.test_sha256}
     folder = root / RAW_LECTURE
-    if not all(in_project(RAW_LECTURE / name, root).is_file() for name in names):
+    if not all((folder / name).is_file() for name in names):
         pull(root)
-    if not all(in_project(RAW_LECTURE / name, root).is_file() for name in names):
+    if not all((folder / name).is_file() for name in names):
         download(data, folder, list(names))
     for name, expected in names.items():
-        if sha256(in_project(RAW_LECTURE / name, root)) != expected:
+        if sha256(folder / name) != expected:
             raise ImagesError(
                 f"{folder / name}: not the course's file, its sha256 differs from the one in conf/data/: delete it, "
                 "then fetch again"
@@ -188,11 +182,24 @@ def check_own_folder(settings: Settings) -> None:
                 )
 
 
+def copy_from_project(settings: Settings) -> None:
+    """Copy input files that Git ignores into the copy of the project in which `dvc exp run --temp` or --queue works.
+
+    They become part of data/own there, so that DVC records their hash with the experiment.
+    """
+    for file in input_files(settings, Path()):
+        original = project_root() / file
+        if original.is_file() and not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, file)
+
+
 @stage("fetch")
 def main() -> None:
     """Run the stage with the settings in conf/."""
     settings = compose(Path())
     check_own_folder(settings)
+    copy_from_project(settings)
     fetch(settings, Path())
 
 
