@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,9 @@ def load(settings: Settings, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if isinstance(data, Lecture):
         bring_lecture(data, root)
     train_file, test_file = input_files(settings, root)
+    for name, file in (("train", train_file), ("test", test_file)):
+        if not file.is_file():
+            raise ImagesError(f"{file}: no such file (data.{name})")
     label, white = (data.label, data.white) if isinstance(data, Csv) else ("label", 255)
     return images.read(train_file, label, white), images.read(test_file, label, white)
 
@@ -152,22 +157,31 @@ def pull(root: Path) -> None:
 
 
 def download(data: Lecture, folder: Path, names: list[str]) -> None:
-    """Copy the named files from the course's repository at the pinned commit; nothing else of it is downloaded."""
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        repository = DVCFileSystem(data.url, rev=data.rev)
-        content = {name: repository.read_bytes(f"data/{name}") for name in names}
-    except (DvcException, SCMError, OSError) as error:
-        raise ImagesError(
-            f"the course's images could not be fetched from {data.url}: is there a network? Without one, copy "
-            f"{' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images like them"
-        ) from error
+    """Copy the named files from the course's repository at the pinned commit; no other file of it is downloaded."""
+    with tempfile.TemporaryDirectory() as clone:
+        try:
+            git("clone", "--quiet", "--no-checkout", "--filter=blob:none", data.url, clone)
+            content = {name: git("-C", clone, "show", f"{data.rev}:data/{name}") for name in names}
+        except subprocess.CalledProcessError as error:
+            raise ImagesError(
+                f"the course's images could not be fetched from {data.url} ({last_line(error.stderr)}): is there a "
+                f"network? Without one, copy {' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images "
+                "like them"
+            ) from error
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in content.items():
         write(folder / name, text)
+
+
+def git(*words: str) -> bytes:
+    """Return what git prints; it never asks for a password."""
+    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+    return subprocess.run(["git", *words], env=environment, capture_output=True, check=True).stdout
+
+
+def last_line(output: bytes) -> str:
+    """Return the last line of a command's output."""
+    return output.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def check_own_folder(settings: Settings) -> None:
