@@ -16,11 +16,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, Locator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from dognet.files import write
@@ -64,7 +65,7 @@ def save(figure: Figure, path: Path) -> None:
         raise ValueError(f"a picture must be an .svg or a .png file, got {path.name}")
     content, title = io.BytesIO(), {"Title": figure.get_suptitle()}
     date = {"Date": None} if path.suffix == ".svg" else {}
-    figure.savefig(content, format=path.suffix[1:], dpi=2 * DPI, metadata=title | date)
+    figure.savefig(content, format=path.suffix[1:], dpi=1.5 * DPI, metadata=title | date)
     write(path, content.getvalue())
 
 
@@ -83,21 +84,20 @@ def curve(
 
     Iterations and loss are on log axes. Points without a place on them leave a gap, which the legend names.
     """
-    figure = sheet("Loss and accuracy over the iterations", 510)
-    for what, pair, form, top in (
-        ("loss (nats)", (train_loss, validation_loss), ".4g", 96),
-        ("accuracy", (train_accuracy, validation_accuracy), ".2%", 308),
-    ):
-        curves = [
-            make_curve(f"{name} {np.ravel(column)[-1:].sum():{form}}", iteration, column, logy=form == ".4g")
-            for name, column in zip(("train", "validation"), pair, strict=True)
-            if column is not None
-        ]
-        axes = box(figure, 72, top, WIDTH - 2 * MARGIN, top + 148)
-        plot(axes, curves, "iteration" if top > 96 else "", what, logy=form == ".4g")
+    figure = sheet("Loss and accuracy over the iterations", 500)
+    names, upper, lower = ("train", "validation"), box(figure, 96, 244), box(figure, 302, 450)
+    losses = [(name, y) for name, y in zip(names, (train_loss, validation_loss), strict=True) if y is not None]
+    shares = [(name, y) for name, y in zip(names, (train_accuracy, validation_accuracy), strict=True) if y is not None]
+    lower.sharex(upper)
+    plot(upper, [make_curve(f"{name} {last(y):.4g}", iteration, y) for name, y in losses], "", "loss (nats)")
+    curves = [make_curve(f"{name} {100 * last(y):.4g}%", iteration, y, logy=False) for name, y in shares]
+    plot(lower, curves, "iteration", "accuracy", logy=False)
+    upper.tick_params(labelbottom=False)
+    lowest = min(0.9, math.floor(10 * np.clip(lower.dataLim.ymin, 0, 1)) / 10)
+    lower.set_ylim(lowest - 0.004, 1.004)
+    set_ticks(lower.yaxis, round_ticks(lowest, 1, log=False), "{x:.0%}")
+    for axes in (upper, lower):
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.04))
-    axes.set_ylim(min(0.9, math.floor(10 * np.clip(axes.dataLim.ymin, 0, 1)) / 10) - 0.004, 1.004)
-    set_ticks(axes.yaxis, round_ticks(np.array(axes.get_ylim()), log=False), "{x:.0%}")
     return figure
 
 
@@ -118,10 +118,10 @@ def lines(
     """
     names = list(series)[: len(LOOKS)]
     curves = [make_curve(name, *series[name], *(band or {}).get(name, ()), logx=logx, logy=logy) for name in names]
-    a_line = max(1, int((WIDTH - 2 * MARGIN) / (max([width_of(curve.name) for curve in curves], default=0) + 60)))
+    a_line = max(1, int((WIDTH - 72) / (max([width_of(curve.name) for curve in curves], default=0) + 66)))
     some = f" (the first {len(names)} of {len(series)})" if len(series) > len(names) else ""
     figure = sheet(title + some, 460 + 20 * math.ceil(len(names) / a_line))
-    axes = box(figure, 72, 86, WIDTH - 2 * MARGIN, 396)
+    axes = box(figure, 86, 396)
     plot(axes, curves, xlabel, ylabel, logx=logx, logy=logy)
     if curves:
         axes.legend(loc="upper left", bbox_to_anchor=(0, -60 / 310), ncols=a_line)
@@ -135,6 +135,11 @@ class Curve(NamedTuple):
     x: Array
     y: Array
     band: Sequence[Array]
+
+
+def last(column: ArrayLike) -> float:
+    """Return the last number of a column, NaN if it has none."""
+    return float(np.r_[math.nan, np.ravel(column)][-1])
 
 
 def make_curve(name: str, *columns: ArrayLike, logx: bool = True, logy: bool = True) -> Curve:
@@ -165,7 +170,7 @@ def plot(
         alone = there & ~np.r_[False, there[:-1]] & ~np.r_[there[1:], False]
         dots = there if x.size <= 12 else alone | (np.arange(x.size) == np.flatnonzero(there).max(initial=-1))
         (line,) = axes.plot(x, y, style, color=colour, marker="o", markersize=4, clip_on=False, label=name)
-        line.set_markevery(np.flatnonzero(dots))
+        line.set_markevery(np.flatnonzero(dots).tolist())
         if band:
             finite = np.concatenate([y, *band])[np.isfinite([y, *band]).ravel()]
             low, high = np.clip(band, finite.min(initial=0), finite.max(initial=0))
@@ -185,39 +190,42 @@ def scale_x(axes: Axes, values: Array, *, log: bool) -> None:
         axes.set_xscale("symlog", linthresh=positive[0], linscale=zero)
     elif log and positive.size:
         axes.set_xscale("log")
-    ticks = shown if shown.size < 10 else np.r_[shown[0], round_ticks(positive if log else shown, log), shown[-1]]
-    axes.get_xlim()  # lets matplotlib find it
-    places = axes.transLimits.transform(axes.transScale.transform(np.c_[ticks, np.ones(len(ticks))]))[:, 0]
+    ticks = shown.tolist()
+    if len(ticks) > 9:
+        ticks = [ticks[0], *round_ticks(*(positive if log else shown)[[0, -1]], log=log), ticks[-1]]
+    axes.get_xlim()  # matplotlib finds the limits when it is asked
+    places = axes.transLimits.transform(axes.transScale.transform(np.reshape([(tick, 1) for tick in ticks], (-1, 2))))
     kept: list[int] = []
-    for k in np.argsort(-places):
-        if 0 <= places[k] <= 1 and (not kept or places[kept[-1]] - places[k] > 0.07):
+    for k in np.argsort(places[:, 0])[::-1]:
+        if not kept or places[kept[-1], 0] - places[k, 0] > 0.07:
             kept.append(k)
-    set_ticks(axes.xaxis, [float(ticks[k]) for k in kept])
+    set_ticks(axes.xaxis, [ticks[k] for k in kept])
 
 
 def scale_y(axes: Axes, *, log: bool) -> None:
     """Give y a log or a linear scale."""
     if log and np.isfinite(axes.dataLim.ymin):
         axes.set_yscale("log")
-    set_ticks(axes.yaxis, round_ticks(np.array(axes.get_ylim()), axes.get_yscale() == "log"))
+    set_ticks(axes.yaxis, round_ticks(*axes.get_ylim(), log=axes.get_yscale() == "log"))
 
 
 def set_ticks(axis: Axis, ticks: Sequence[float], form: str = "{x:g}") -> None:
-    """Put ticks at these values, as far as the axis reaches, and nowhere else."""
-    low, high = axis.get_view_interval()
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    """Put ticks at these values and nowhere else."""
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(form)
 
 
-def round_ticks(values: Array, log: bool) -> Sequence[float]:
-    """Return round numbers from the least value to the greatest: decades, or 1-2-5 steps, or else even steps."""
-    low, high = values.min(), values.max()
-    for steps, few in (((1.0,), 4), ((1.0, 2.0, 5.0), 3)) if log else ():
-        ticks = LogLocator(subs=steps, numticks=9).tick_values(low, high)
-        if sum(low <= tick <= high for tick in ticks) >= few:
-            return ticks
-    return MaxNLocator(6).tick_values(low, high)
+def round_ticks(low: float, high: float, *, log: bool) -> list[float]:
+    """Return round numbers from low to high: decades, or 1-2-5 steps where these are few, or else even steps."""
+    locators: list[Locator] = [LogLocator(subs=steps, numticks=9) for steps in ((1.0,), (1.0, 2.0, 5.0))] if log else []
+    for locator in (*locators, MaxNLocator(6, steps=[1, 2, 5, 10])):
+        ticks = [
+            tick for tick in locator.tick_values(low, high) if low <= tick * (1 + 1e-9) and tick <= high * (1 + 1e-9)
+        ]
+        if len(ticks) > 2:
+            break
+    return ticks
 
 
 # --- coloured cells
@@ -240,17 +248,18 @@ def weights(W1: ArrayLike, W2: ArrayLike, iterations: Sequence[int]) -> Figure:
     a_line = layout(rows - 1)[-1]
     times = [0, *range(max(1, k - a_line + 1), k)] if k > 1 and h <= 8 and a_line > 1 else [k - 1]
     which, when = np.repeat(nodes, len(times)), np.tile(times, len(nodes))  # (images,)
+    after = [f"\nafter {iterations[t]}" if len(times) > 1 else "" for t in when]
     captions = [
-        f"node {n + 1}\nafter {iterations[t]}\nbias {short(W1[t, -1, n])}\noutput {short(W2[t, n, 0])}"
-        for n, t in zip(which, when, strict=True)
+        f"node {n + 1}{later}\nbias {short(W1[t, -1, n])}\noutput {short(W2[t, n, 0])}"
+        for n, t, later in zip(which, when, after, strict=True)
     ]
     largest = np.abs(W1[:, :-1])[np.isfinite(W1[:, :-1])].max(initial=0) or 1.0
     told += (
-        f"; bias of the output {short(W2[-1, -1, 0])}; weights from {short(-largest)} (blue) to {short(largest)} (red)"
+        f", bias of the output {short(W2[-1, -1, 0])}; weights from {short(-largest)} (blue) to {short(largest)} (red)"
     )
-    images, look = W1[when, :-1, which], {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
-    a_line = len(times) if len(times) > 1 else a_line
-    return mosaic("Weights of the hidden nodes", told, images, captions, a_line, numbered=rows <= 10, **look)
+    title = f"Weights of the hidden nodes after {iterations[-1]} iterations"
+    norm, a_line = Normalize(-largest, largest), len(times) if len(times) > 1 else a_line
+    return mosaic(title, told, W1[when, :-1, which], captions, a_line, "RdBu_r", norm, numbered=rows <= 10)
 
 
 @styled
@@ -268,7 +277,7 @@ def activations(H: ArrayLike, W2: ArrayLike, labels: ArrayLike, positive: str) -
     kinds = np.argsort(-counts, kind="stable")[:10]
     nodes, told = choose_nodes(W2[:-1, 0], 16)
     block, bars, colours = len(kinds) * 36 + 72, [], []
-    told += "; test images by label, from 0, not active, to 1; each histogram as high as its fullest bin"
+    told += f"; {len(kinds)} of {len(names)} labels; each histogram is as high as its fullest bin"
     figure = sheet("Activations of the hidden nodes", 90 + math.ceil(len(nodes) / 4) * block, told)
     axes = canvas(figure)
     for k, node in enumerate(nodes):
@@ -299,12 +308,14 @@ def mistakes(X: ArrayLike, labels: ArrayLike, yhat: ArrayLike, positive: str) ->
         asked = "X must be (images, pixels), labels and yhat (images,)"
         raise ValueError(f"{asked}, got {X.shape}, {labels.shape} and {yhat.shape}")
     wrong, sureness = (yhat > 0.5) != (labels == positive), np.abs(yhat - 0.5)
-    chosen = np.lexsort([np.where(wrong, -sureness, sureness), ~wrong])[: min(wrong.sum() or 24, 24)]
-    told = f"{wrong.sum()} of {len(X)} test images" if wrong.any() else f"None of {len(X)} test images; the least sure"
+    chosen = np.lexsort([np.where(wrong, -sureness, sureness), ~wrong])[: min(int(wrong.sum()) or 24, 24)]
+    n = int(wrong.sum())
+    told = f"{n} of {len(X)} test images" if n else f"None of {len(X)} test images; those it is least sure of"
+    told += ", the surest 24" if n > 24 else ""
     told = fit(f"{told}. Below each: its label, how probable {positive} is to the network", WIDTH - 2 * MARGIN)
     captions = [f"{fit(f'{labels[k]}', 96)}\n{yhat[k]:.3f}" for k in chosen]
-    look = {"cmap": "gray", "vmin": 0, "vmax": 255}
-    return mosaic("Images that the network gets wrong", told, X[chosen], captions, layout(X.shape[1])[-1], **look)
+    a_line, norm = layout(X.shape[1])[-1], Normalize(0, 255)
+    return mosaic("Images that the network gets wrong", told, X[chosen], captions, a_line, "gray", norm)
 
 
 @styled
@@ -321,9 +332,10 @@ def heatmap(
     shown = table[np.isfinite(table)]
     low, high = (shown.min(), shown.max()) if shown.size else (0, 1)
     digits = min(max(2 - math.floor(math.log10(high - low or abs(high) or 1)), 0), 4)
-    told = f"from {low:.{digits}f} (dark) to {high:.{digits}f} (light)"
+    texts = ["–" if math.isnan(value) else f"{value:z.{digits}f}".replace("-", "−") for value in table.flat]
+    told = f"from {low:.{digits}f} (dark) to {high:.{digits}f} (light)" if low < high else ""
     figure = sheet(title, bottom + 64, told)
-    axes = box(figure, left, 90, left + w * len(xs), bottom)
+    axes = box(figure, 90, bottom, left, left + w * len(xs))
     axes.set_facecolor(MISSING)
     axes.grid(visible=False)
     image = axes.imshow(table, aspect="auto", interpolation="none", vmin=low, vmax=high)
@@ -333,56 +345,66 @@ def heatmap(
     axes.set_xlabel(fit(xlabel, WIDTH - 200))
     axes.set_title(fit(ylabel, WIDTH - 200), loc="left", size=SMALL)
     y, x = np.indices(table.shape)
-    write_values(image, table, x, y, w, digits)
+    write_values(image, table.ravel(), texts, x.ravel(), y.ravel(), w)
     return figure
 
 
-def layout(pixels: int) -> tuple[int, int, float, float, int]:
-    """Return rows, columns of an image, a square if it can be, width, height of a cell, and how many fit side by side."""
+def layout(pixels: int) -> tuple[int, int, float, float, int, int]:
+    """Return how images lie side by side: rows and columns of one, width and height of a cell in pixels.
+
+    Then how many cells it is from one image to the next, and how many images fit.
+    """
     side, room = math.isqrt(pixels), WIDTH - 2 * MARGIN
     rows, columns = (side, side) if side * side == pixels else (1, pixels)
-    w = min(44 if pixels <= 9 else max(3, 96 // columns), room / columns)
-    return rows, columns, w, w if rows > 1 else max(w, 14), max(1, int((room + 18) / (max(columns * w, 100) + 18)))
+    w = min(40 if pixels <= 9 else max(3, 96 // columns), room / columns)
+    along = columns + math.ceil(max(118 - columns * w, 18) / w)
+    return rows, columns, w, w if rows > 1 else max(w, 14), along, max(1, int((room + 18) / (along * w)))
 
 
 def mosaic(
-    title: str, told: str, images: Array, captions: Sequence[str], a_line: int, *, numbered: bool = False, **look: Any
+    title: str,
+    told: str,
+    images: Array,
+    captions: Sequence[str],
+    a_line: int,
+    cmap: str,
+    norm: Normalize,
+    *,
+    numbered: bool = False,
 ) -> Figure:
     """Draw images (images, pixels) with a caption below each, as one picture: 15 ms, where 36 axes take 300 ms."""
-    rows, columns, w, h, _ = layout(images.shape[1])
-    k, images = np.arange(len(images)), images.reshape(-1, rows, columns)
-    below, beside = LINE * captions[0].count("\n") + 40, max(118 - columns * w, 18)
-    down, along = rows + math.ceil(below / h), columns + math.ceil(beside / w)  # cells from one image to the next
-    cells = np.full((math.ceil(len(k) / a_line), down, a_line, along), np.nan)
-    cells[k // a_line, :rows, k % a_line, :columns] = images
-    cells = cells.reshape(-1, a_line * along)
-    figure = sheet(title, 80 + len(cells) * h, told)
+    rows, columns, w, h, along, _ = layout(images.shape[1])
+    down = rows + math.ceil((LINE * captions[0].count("\n") + 36) / h)
+    n, k = len(images), np.arange(len(images))
+    grid = np.full((math.ceil(n / a_line), down, a_line, along), np.nan)
+    grid[k // a_line, :rows, k % a_line, :columns] = images.reshape(n, rows, columns)
+    cells = grid.reshape(-1, a_line * along)
+    height = 80 + len(cells) * h
+    figure = sheet(title, height, told)
     axes = canvas(figure)
-    extent = (MARGIN, MARGIN + cells.shape[1] * w, 80 + len(cells) * h, 80)
-    image = axes.imshow(cells, aspect="auto", interpolation="none", extent=extent, **look)
+    extent = (MARGIN, MARGIN + a_line * along * w, height, 80)
+    image = axes.imshow(cells, cmap, norm, aspect="auto", interpolation="none", extent=extent)
     x, y = MARGIN + k % a_line * along * w, 80 + k // a_line * down * h  # upper left of each
     frame = np.array([(0, 0), (0, rows * h), (columns * w, rows * h), (columns * w, 0)])
     corners = np.stack([x, y], axis=1)[:, None] + frame
-    axes.add_collection(PolyCollection(corners, facecolors=MISSING, edgecolors=MUTED, zorder=-1))
+    axes.add_collection(PolyCollection(list(corners), facecolors=MISSING, edgecolors=MUTED, zorder=-1))
     for left, high, caption in zip(x, y + rows * h + 5, captions, strict=True):
         axes.text(left, high, caption, va="top")
     if numbered:
-        middles = (
-            x[:, None, None] + (np.arange(columns) + 0.5) * w,
-            y[:, None, None] + (np.arange(rows)[:, None] + 0.5) * h,
-        )
-        write_values(image, images, *np.broadcast_arrays(*middles), w, 2)
+        row, column = np.divmod(np.arange(rows * columns), columns)
+        xs, ys = (x[:, None] + (column + 0.5) * w).ravel(), (y[:, None] + (row + 0.5) * h).ravel()
+        write_values(image, images.ravel(), [short(value) for value in images.flat], xs, ys, w)
     return figure
 
 
-def write_values(image: AxesImage, values: Array, x: Array, y: Array, room: float, digits: int) -> None:
-    """Write each value at (x, y) where it has room, black or white, whichever stands out from its cell's colour."""
-    colours = image.to_rgba(values.reshape(1, -1)).reshape(*values.shape, 4)
-    light = (colours[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722) > 0.18) | np.isnan(values)
-    for cell, value in np.ndenumerate(values):
-        text = "–" if math.isnan(value) else short(value, digits)
-        if width_of(text) <= room:
-            image.axes.text(x[cell], y[cell], text, ha="center", va="center", color="black" if light[cell] else "white")
+def write_values(image: AxesImage, values: Array, texts: Sequence[str], x: Array, y: Array, room: float) -> None:
+    """Write the values at (x, y) if all have room, black or white, whichever stands out from its cell's colour."""
+    if max(map(len, texts)) * 7.7 > room:  # pixels of a digit
+        return
+    luminance = image.to_rgba(values[None])[0, :, :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)
+    for text, light, left, high in zip(texts, (luminance > 0.18) | ~np.isfinite(values), x, y, strict=True):
+        colour = "black" if light else "white"
+        image.axes.text(left, high, text, ha="center", va="center", size=9, color=colour)
 
 
 def choose_nodes(weights: Array, most: int) -> tuple[Array, str]:
@@ -404,7 +426,7 @@ def sheet(title: str, height: float, told: str = "") -> Figure:
     return figure
 
 
-def box(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
+def box(figure: Figure, top: float, bottom: float, left: float = 72, right: float = WIDTH - 48) -> Axes:
     """Return an axes at these pixels of the figure."""
     height = figure.get_figheight() * DPI
     return figure.add_axes((left / WIDTH, 1 - bottom / height, (right - left) / WIDTH, (bottom - top) / height))
@@ -435,6 +457,7 @@ def width_of(text: str, size: float = SMALL) -> float:
     return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] * DPI / 72
 
 
-def short(value: float, digits: int = 2) -> str:
-    """Return a number with a few digits, and large ones as in 1e+06."""
-    return (f"{value:z.{digits if abs(value) < 100 else 0}f}" if abs(value) < 1e5 else f"{value:.0e}").replace("-", "−")
+def short(value: float) -> str:
+    """Return a number with three digits or fewer, a large one as in 1e+06."""
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return (f"{value:z.{digits}f}" if abs(value) < 9999.5 else f"{value:.0e}").replace("-", "−")
