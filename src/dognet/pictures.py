@@ -120,7 +120,7 @@ def lines(
     curves = [make_curve(name, *series[name], *(band or {}).get(name, ()), logx=logx, logy=logy) for name in names]
     a_line = max(1, int((WIDTH - 72) / (max([width_of(curve.name) for curve in curves], default=0) + 66)))
     some = f" (the first {len(names)} of {len(series)})" if len(series) > len(names) else ""
-    figure = sheet(title + some, 460 + 20 * math.ceil(len(names) / a_line))
+    figure = sheet(title + some, 462 + 22 * math.ceil(len(names) / a_line))
     axes = box(figure, 86, 396)
     plot(axes, curves, xlabel, ylabel, logx=logx, logy=logy)
     if curves:
@@ -193,7 +193,8 @@ def scale_x(axes: Axes, values: Array, *, log: bool) -> None:
     ticks = shown.tolist()
     if len(ticks) > 9:
         ticks = [ticks[0], *round_ticks(*(positive if log else shown)[[0, -1]], log=log), ticks[-1]]
-    axes.get_xlim()  # matplotlib finds the limits when it is asked
+    axes.dataLim.update_from_data_x(shown, ignore=False)  # points of a gap, too
+    axes.autoscale_view()
     places = axes.transLimits.transform(axes.transScale.transform(np.reshape([(tick, 1) for tick in ticks], (-1, 2))))
     kept: list[int] = []
     for k in np.argsort(places[:, 0])[::-1]:
@@ -342,8 +343,8 @@ def heatmap(
     every = math.ceil((max(map(width_of, columns)) + 6) / w)  # each label below its column, or every second, …
     axes.set_xticks(range(0, len(xs), every), columns[::every])
     axes.set_yticks(range(len(ys)), rows)
-    axes.set_xlabel(fit(xlabel, WIDTH - 200))
-    axes.set_title(fit(ylabel, WIDTH - 200), loc="left", size=SMALL)
+    axes.set_xlabel(fit(xlabel, WIDTH - MARGIN - left), loc="left")
+    axes.set_title(fit(ylabel, WIDTH - MARGIN - left), loc="left", size=SMALL)
     y, x = np.indices(table.shape)
     write_values(image, table.ravel(), texts, x.ravel(), y.ravel(), w)
     return figure
