@@ -154,6 +154,12 @@ def test_no_two_of_12_lines_share_a_colour_and_each_stands_out_from_the_backgrou
     assert "the first 12 of 20" in words(PICTURES["20 lines"]())
 
 
+def test_every_line_is_named_and_letters_that_the_font_lacks_are_escaped() -> None:
+    shown = words(PICTURES["nasty lines"]())
+    for name in (r"\u72d7 and \u732b", "$x_1$", "a_b", r"two\nlines", r"<&\x00>", "_hidden"):
+        assert name in shown
+
+
 def test_a_curve_shows_its_points_and_names_the_last_values() -> None:
     figure = pictures.curve([0, 1, 2], [0.7, 0.5, 0.02085], [0.4, 0.5, 0.98225], [0.8, 0.6, 0.5], [0.3, 0.4, 1])
     loss, accuracy = (np.array([line.get_ydata() for line in axes.lines]).tolist() for axes in figure.axes)

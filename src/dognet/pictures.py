@@ -124,7 +124,8 @@ def lines(
     axes = box(figure, 86, 396)
     plot(axes, curves, xlabel, ylabel, logx=logx, logy=logy)
     if curves:
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -60 / 310), ncols=a_line)
+        names = [curve.name for curve in curves]  # else matplotlib leaves out those that begin with _
+        axes.legend(axes.lines, names, loc="upper left", bbox_to_anchor=(0, -60 / 310), ncols=a_line)
     return figure
 
 
@@ -278,7 +279,8 @@ def activations(H: ArrayLike, W2: ArrayLike, labels: ArrayLike, positive: str) -
     kinds = np.argsort(-counts, kind="stable")[:10]
     nodes, told = choose_nodes(W2[:-1, 0], 16)
     block, bars, colours = len(kinds) * 36 + 72, [], []
-    told += f"; {len(kinds)} of {len(names)} labels; each histogram is as high as its fullest bin"
+    told += f"; {len(kinds)} of {len(names)} labels, blue is {positive}; each histogram as high as its fullest bin"
+    told = fit(told, WIDTH - 2 * MARGIN)
     figure = sheet("Activations of the hidden nodes", 90 + math.ceil(len(nodes) / 4) * block, told)
     axes = canvas(figure)
     for k, node in enumerate(nodes):
