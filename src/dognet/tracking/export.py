@@ -38,28 +38,28 @@ class ExportError(UserError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what follows `dognet export`."""
-    parser.add_argument("run", nargs="?", help="a study or a run folder, if not dvc repro's run")
+    """Add the options of ``dognet export``."""
+    parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
     parser.add_argument("--to", metavar="FOLDER", type=Path, help="a new folder, if not models/<study>")
     parser.add_argument("--register", metavar="NAME", help="into MLflow's registry, and no folder unless --to says so")
     parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
 
 
-def main(words: argparse.Namespace, root: Path, run: Run) -> None:
+def command(options: argparse.Namespace, root: Path, run: Run) -> None:
     """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry."""
     if not run.finished:
         raise ExportError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
-    folder = words.to or (None if words.register is not None else root / "models" / run.manifest.study)
+    folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
     if folder:
         check_free(folder := folder.resolve())
-    if words.register is not None and not PLAIN_NAME.fullmatch(words.register):
-        raise ExportError(f"--register must be {bound('study')}, got {words.register!r}")
+    if options.register is not None and not PLAIN_NAME.fullmatch(options.register):
+        raise ExportError(f"--register must be {bound('study')}, got {options.register!r}")
     print(f"{os.path.relpath(run.folder)}: {figures(run)}")
     if folder:
         export(run, folder)
         print(os.path.relpath(folder))
-    if words.register:
-        print(register(run, words.register, Store(store_uri(words.tracking_uri, root), root)))
+    if options.register:
+        print(register(run, options.register, Store(store_uri(options.tracking_uri, root), root)))
 
 
 def check_free(folder: Path) -> None:

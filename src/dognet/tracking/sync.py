@@ -285,23 +285,23 @@ def report(folder: Path, recorder: Recorder) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what follows `dognet sync`."""
+    """Add the options of ``dognet sync``."""
     parser.add_argument("folders", nargs="*", type=Path, help="run folders, or folders that hold some")
     parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
     parser.add_argument("--rebuild", action="store_true", help="make mlflow.db anew; the old one becomes mlflow.db.old")
 
 
-def main(words: argparse.Namespace, root: Path, questions: Mapping[str, str] | None = None) -> None:
+def command(options: argparse.Namespace, root: Path, questions: Mapping[str, str] | None = None) -> None:
     """Record in MLflow every run below the folders, or below experiments/: each once, whole."""
-    uri = store_uri(words.tracking_uri, root)
+    uri = store_uri(options.tracking_uri, root)
     if uri == "none":
         raise AddressError("tracking_uri is none: nothing is recorded")
-    if absent := [folder for folder in words.folders if not folder.is_dir()]:
+    if absent := [folder for folder in options.folders if not folder.is_dir()]:
         raise RunError(f"{absent[0]}: no such folder")
-    if words.rebuild:
+    if options.rebuild:
         store.rebuild(uri)
     recorder = Recorder(uri, root, questions)
-    folders = words.folders or [root / "experiments"]
+    folders = options.folders or [root / "experiments"]
     for folder in folders:
         recorder.catch_up(folder)
         if not recorder.trouble:

@@ -25,24 +25,24 @@ class ServerError(UserError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what follows `dognet ui`."""
+    """Add the options of ``dognet ui``."""
     parser.add_argument("study", nargs="?", help="only this one")
     parser.add_argument("--port", type=int, help="5000 if it is free, else any")
     parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
 
 
-def main(words: argparse.Namespace, root: Path) -> None:
+def command(options: argparse.Namespace, root: Path) -> None:
     """Show the studies that MLflow has, their runs compared, in the browser of this machine until Ctrl-C."""
-    uri = store_uri(words.tracking_uri, root)
+    uri = store_uri(options.tracking_uri, root)
     if uri.startswith("http"):
-        show(prepare(Store(uri, root), words.study), without_password(uri))
+        show(prepare(Store(uri, root), options.study), without_password(uri))
         return
     file = sqlite_file(uri)
     if file and not file.exists():
         raise ServerError(NO_RUNS)
-    with listen(words.port) as listener:
+    with listen(options.port) as listener:
         port = listener.getsockname()[1]
-        show(prepare(Store(uri, root), words.study), f"http://{HOST}:{port}")
+        show(prepare(Store(uri, root), options.study), f"http://{HOST}:{port}")
         print(f"Ctrl-C ends it. To a browser that can't find {HOST} it is 127.0.0.1", flush=True)
         serve(uri, listener)
 
