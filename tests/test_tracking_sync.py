@@ -157,7 +157,7 @@ def test_a_changed_letter_in_run_json_is_told_and_the_other_runs_are_recorded(gr
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(("nowhere",), "nowhere: no such folder"), ((), "conf/config.yaml: no setting hiddenNode: did you mean hidden")],
+    [(("nowhere",), "nowhere: no such folder"), ((), "no setting hiddenNode: did you mean hiddenNodes?")],
 )
 def test_a_mistake_ends_dognet_sync_in_one_line(project: Path, words: tuple[str, ...], told: str) -> None:
     with (project / "conf" / "config.yaml").open("a") as file:
