@@ -37,6 +37,7 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 AT_PORT_5000 = {"test_docs", "test_secrets"}  # they start `dognet-ui` without a port
 WITH_A_SERVER = {"test_cluster", "test_export", "test_slurm", "test_tracking_server", "test_ui"}  # one for all tests
+STARTS_COMMANDS = {"clone", "environment", "run_in", "subprocess"}  # fixtures and functions that a test uses
 STUDIES = {"iters", "pipeline", "plane", "seed", "step", "width"}  # those that the project comes with
 
 
@@ -46,7 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = item.path.stem
         if name in AT_PORT_5000 | WITH_A_SERVER:
             item.add_marker(pytest.mark.xdist_group("port 5000" if name in AT_PORT_5000 else name))
-        if {"clone", "grid"} & set(getattr(item, "fixturenames", ())):
+        function = getattr(item, "function", None)
+        used = {*getattr(item, "fixturenames", ()), *(function.__code__.co_names if function else ())}
+        if used & STARTS_COMMANDS:
             item.add_marker(pytest.mark.process)
 
 
@@ -118,9 +121,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(clone: Path, tmp_path: Path) -> Path:
-    """A project of the test's own."""
-    return Path(shutil.copytree(clone, tmp_path / "project"))
+def project(clone: Path, empty_store: Path, tmp_path: Path) -> Path:
+    """A project of the test's own, with a store that has no runs yet."""
+    root = Path(shutil.copytree(clone, tmp_path / "project"))
+    shutil.copy(empty_store, root / "mlflow.db")
+    return root
 
 
 @pytest.fixture
