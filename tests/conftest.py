@@ -35,18 +35,13 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
-AT_PORT_5000 = {"test_docs", "test_secrets"}  # they start `dognet-ui` without a port
-WITH_A_SERVER = {"test_cluster", "test_export", "test_slurm", "test_tracking_server", "test_ui"}  # one for all tests
 STARTS_COMMANDS = {"clone", "environment", "run_in", "subprocess"}  # fixtures and functions that a test uses
 STUDIES = {"iters", "pipeline", "plane", "seed", "step", "width"}  # those that the project comes with
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a server or a port in one process; mark those that start commands."""
+    """Mark the tests that start commands."""
     for item in items:
-        name = item.path.stem
-        if name in AT_PORT_5000 | WITH_A_SERVER:
-            item.add_marker(pytest.mark.xdist_group("port 5000" if name in AT_PORT_5000 else name))
         function = getattr(item, "function", None)
         used = {*getattr(item, "fixturenames", ()), *(function.__code__.co_names if function else ())}
         if used & STARTS_COMMANDS:

@@ -6,7 +6,9 @@ import pytest
 from conftest import is_ours
 
 
-@pytest.mark.parametrize("name", ["experiments/width/study.yaml", "experiments/README.md", "data/own/README.md", "a.py"])
+@pytest.mark.parametrize(
+    "name", ["experiments/width/study.yaml", "experiments/README.md", "data/own/README.md", "a.py"]
+)
 def test_a_clone_has_the_files_of_the_project(name: str) -> None:
     assert is_ours(name)
 

@@ -28,6 +28,8 @@ from dognet import pipeline, runs, ui
 from dognet.config import SETTINGS
 from dognet.nnet import NNet
 
+pytestmark = pytest.mark.process
+
 BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
 
 
