@@ -35,7 +35,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
-STARTS_COMMANDS = {"clone", "environment", "run_in", "subprocess"}  # fixtures and functions that a test uses
+STARTS_COMMANDS = {"clone", "environment", "run_in", "site", "subprocess"}  # fixtures and functions that a test uses
 STUDIES = {"iters", "pipeline", "plane", "seed", "step", "width"}  # those that the project comes with
 
 
