@@ -27,6 +27,8 @@ from test_tracking import assert_whole, folders, found
 from dognet import runs
 from dognet.tracking import Store
 
+pytestmark = pytest.mark.slow
+
 Server = Callable[[], "subprocess.Popen[bytes]"]
 
 

@@ -23,6 +23,8 @@ from conftest import REPOSITORY, environment, run_in
 
 from dognet import ui
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--headless",
