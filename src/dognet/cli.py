@@ -1,121 +1,140 @@
-"""The command ``dognet``: one run, or with --multirun a sweep, configured by Hydra."""
+"""The one command: ``dognet name=value …`` trains, ``dognet ui`` and the like are subcommands."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
+import argparse
+import importlib
 import os
-import signal
 import sys
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import hydra
-import yaml
-from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from dognet.interrupt import interruptible
+from dognet.project import ProjectError, project_root, run_own_source
+from dognet.settings import EXECUTION, TrainingSettings, as_written, bound, field_of, names
 
-from dognet import studies
-from dognet.config import Config, ConfigError, plain, project_root
-from dognet.errors import NAMES, SweepError, one_line, raised_in_hydra, unknown_name
+SUBCOMMANDS = {  # name: its module, and what it does
+    "ui": ("dognet.tracking.ui", "compare the runs in the browser"),
+    "report": ("dognet.sweep.report", "write the answer of a study"),
+    "plot": ("dognet.sweep.plot", "draw the pictures of a run"),
+    "sync": ("dognet.tracking.sync", "record in MLflow what is missing there"),
+    "export": ("dognet.sweep.export", "give the best network away, as an MLflow model"),
+}
+MULTIRUN = ("-m", "--multirun")
+HELP = """\
+dognet: train the lecture's network, sweep its settings, compare the runs.
 
-HERE = Path(__file__).resolve().parent
-CONF = next(  # the project's own, else the wheel's, else the repository's
-    folder
-    for folder in (project_root() / "conf", HERE / "conf", HERE.parents[1] / "conf")
-    if (folder / "data" / "generated.yaml").is_file()
-)
+  dognet name=value ...                              one run
+  dognet --multirun hiddenNodes=2,4 'seed=range(5)'  a sweep: every combination
+  dognet --multirun experiment=width                 a study
 
-ConfigStore.instance().store(name="schema", node=Config)
+{settings}
 
+data: {data}
+experiment: {studies}
 
-def checked(settings: DictConfig, source: str) -> Config:
-    """Return the composed settings as a Config within its bounds; ConfigError tells all faults in one line."""
-    config = OmegaConf.to_object(settings)
-    assert isinstance(config, Config)
-    known = {field.name for field in dataclasses.fields(Config)} - {"source"}
-    if unknown := {str(name) for name in settings if name not in known and settings[name] != ""}:
-        raise ConfigError("; ".join(map(unknown_name, sorted(unknown))))
-    return sourced(config, source)
+{subcommands}
 
-
-def sourced(config: Config, source: str) -> Config:
-    """Return the settings with the name of the folder that holds their images: other images, another folder."""
-    from dognet.runs import hash_of
-
-    data = {key: value for key, value in vars(config.data).items() if value is not None}
-    name = plain(source) if data == in_conf(source) else f"{source}-{hash_of(data)[:8]}"
-    return dataclasses.replace(config, source=name)
-
-
-@functools.cache
-def in_conf(source: str) -> dict[str, Any]:
-    """Return what conf/data/ says of these images."""
-    file = CONF / "data" / f"{source}.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def task(settings: DictConfig) -> None:
-    """Do one run and show it."""
-    if study := HydraConfig.get().runtime.choices.get("experiment"):
-        sys.exit(f"dognet: experiment={study} is a study, so many runs: dognet --multirun experiment={study}")
-    if HydraConfig.get().mode == RunMode.MULTIRUN:  # another sweeper than ours, which checks, skips and goes on
-        sys.exit("dognet: a sweep is for hydra/sweeper=study: leave hydra/sweeper out")
-    from dognet import pipeline, progress, runs, sync
-    from dognet.images import ImagesError
-    from dognet.nnet import InputError
-    from dognet.runs import RunError
-
-    try:
-        config = checked(settings, HydraConfig.get().runtime.choices["data"])
-    except (ConfigError, OmegaConfBaseException) as error:
-        sys.exit(f"dognet: {one_line(error)}")
-    if config.plan:
-        sys.exit("dognet: plan=true tells what a sweep would train: dognet --multirun … plan=true")
-    root, overrides, began, fault = project_root(), list(HydraConfig.get().overrides.task), runs.now(), None
-    with sync.following(config.study, config.tracking_uri, root):
-        try:
-            with progress.bar(config.ITERS) as report:
-                run = pipeline.run(config, root, report=report, overrides=overrides)
-            print(progress.figures(run))
-            print(os.path.relpath(run.folder) + (", already trained" if run.info["start"] < began else ""), flush=True)
-        except (ImagesError, InputError, RunError, FloatingPointError, MemoryError, OSError) as error:
-            fault = f"dognet: {error}"  # the failed run is recorded first
-    sys.exit(fault)
+dvc repro runs the pipeline. dognet ui --help explains a subcommand.
+TAB completes after: eval "$(dognet --shell-completion install=bash)"
+"""
 
 
 def main() -> None:
-    """Start ``dognet``: whatever goes wrong by the user's or the machine's doing ends it in one line."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra hands its errors on instead of printing them over six lines
-    start()
+    """Run the command line; every mistake and every fault ends in one line."""
+    words = sys.argv[1:]
+    subcommand = words[0] if words and words[0] in SUBCOMMANDS else ""
+    with interruptible(f"dognet {subcommand}".strip()):
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            raise ProjectError("the current folder has been deleted: cd into one that is there") from None
+        if words == ["--version"]:
+            print(f"dognet {metadata.version('dognet')}")
+            return
+        root = project_root()
+        run_own_source(root)
+        if subcommand:
+            run_subcommand(subcommand, words[1:], root)
+        elif {"-h", "--help"} & set(words):
+            print(help_text(root), end="")
+        elif {"-sc", "--shell-completion"} & set(words):
+            complete(words, root)
+        else:
+            run_hydra(words, root)
 
 
-def start() -> None:
-    """Do what the command line asks; what it can't have is told in a line for each fault."""
-    studies.register(project_root())
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # first, or Hydra refuses
-    for word in sys.argv[1:]:
-        name = word.lstrip("-").partition("=")[0]
-        if word.startswith("-") and name in NAMES:
-            sys.exit(f"dognet: no option {word}: settings are written {name}=value")
-    try:
-        task()
-    except SweepError as error:
-        sys.exit("\n".join(f"dognet: {line}" for line in str(error).splitlines()))
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"dognet: {one_line(error)}")
-    except yaml.YAMLError as error:
-        sys.exit(f"dognet: {' '.join(str(error).split())}")
-    except OSError as error:  # a disk that is full, or not to be written
-        sys.exit(f"dognet: {error}")
-    except (TypeError, ValueError, RuntimeError) as error:
-        if not raised_in_hydra(error):
-            raise
-        sys.exit(f"dognet: Hydra can't work with these overrides ({error}): write name=value, as in hiddenNodes=8")
+def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
+    """Run a subcommand on its own options."""
+    module = importlib.import_module(SUBCOMMANDS[name][0])
+    parser = argparse.ArgumentParser(f"dognet {name}", description=module.main.__doc__)
+    module.add_arguments(parser)
+    module.main(parser.parse_args(words), root)
+
+
+def run_hydra(words: Sequence[str], root: Path) -> None:
+    """Let Hydra compose the settings and train: one run, or with --multirun a sweep."""
+    from dognet.sweep import single
+    from dognet.sweep.words import read_words
+
+    multirun = any(word in MULTIRUN for word in words)
+    options = [word for word in words if word.startswith("-") and word not in MULTIRUN and "=" not in word]
+    settings = read_words([word for word in words if word not in (*MULTIRUN, *options)], root, multirun=multirun)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: threads of ours share the work
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
+    sys.argv[1:] = [*(["--multirun"] if multirun else []), *options, *settings]
+    single.start(root)
+
+
+# --- help and completion
+
+
+def help_text(root: Path) -> str:
+    """Return the help: every setting with its meaning and its value in conf/, the studies, the subcommands."""
+    values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
+    rows = []
+    for name in [*TrainingSettings.model_fields, *EXECUTION]:
+        field = field_of(name)
+        assert field is not None
+        now = f" ({values[name]})" if values.get(name) else ""
+        rows.append((name, f"{field.description}{now}"))
+    subcommands = [(f"dognet {name}", text) for name, (_, text) in SUBCOMMANDS.items()]
+    return HELP.format(
+        settings=columns(rows),
+        data=", ".join(options(root, "data")),
+        studies=", ".join(options(root, "experiment")),
+        subcommands=columns(subcommands),
+    )
+
+
+def columns(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and explanations in two columns."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def options(root: Path, group: str) -> list[str]:
+    """Return the values of ``data`` or ``experiment``: the files that there are."""
+    pattern = {"data": "conf/data/*.yaml", "experiment": "experiments/*/study.yaml"}[group]
+    return sorted(path.stem if group == "data" else path.parent.name for path in root.glob(pattern))
+
+
+def complete(words: Sequence[str], root: Path) -> None:
+    """Print what may follow on the command line, for the shell; Hydra installs the completion itself."""
+    if "query=" not in " ".join(words):
+        from dognet.sweep import single
+
+        single.start(root)
+        return
+    line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "0"))]
+    *before, word = line.split(" ")
+    choices = [f"{name}=" for name in (*names(), "experiment") if name != "data.kind"]
+    choices += [f"{group}={option}" for group in ("data", "experiment") for option in options(root, group)]
+    choices += [f"{name}={value}" for name in names() for value in bound(name).split(" or ") if " or " in bound(name)]
+    choices += list(SUBCOMMANDS) if len(before) == 1 else []
+    print("\n".join(choice for choice in choices if choice.startswith(word) and choice != word))
+
+
+if __name__ == "__main__":
+    main()

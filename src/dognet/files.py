@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all, and told apart by their content."""
+"""Files that are written whole or not at all, and compared by their content."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -21,3 +22,14 @@ def sha256(path: Path) -> str:
     """Return the file's sha256 in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """Return the file's sha256, computed once in this process while its size and time of change stay the same."""
+    return sha256_at(path, path.stat().st_size, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def sha256_at(path: Path, size: int, mtime_ns: int) -> str:
+    """Return the sha256 of a file that has this size and time of change."""
+    return sha256(path)

@@ -1,14 +1,19 @@
-"""Ctrl-C ends a command in one line; a sweep's workers end with it, however it ends."""
+"""How a command ends: Ctrl-C and errors in one line, and workers with the sweep that started them."""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from dognet.errors import UserError
+from dognet.project import check_source
 
 
 def end_with(parent: int) -> None:
@@ -16,7 +21,7 @@ def end_with(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(0.2)  # the kernel tells a thread nothing of its parent's end
+            time.sleep(0.2)  # no signal reaches a thread when the parent ends
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -24,28 +29,49 @@ def end_with(parent: int) -> None:
 
 @contextmanager
 def interruptible(name: str) -> Iterator[None]:
-    """End the command ``name`` with a line and exit code 130 where Ctrl-C interrupts it."""
-    interrupted = False
+    """End the command ``name`` in one line: exit code 130 after Ctrl-C, 143 after SIGTERM, 1 after an error."""
+    ending = 0
 
-    def interrupt(*_: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        raise KeyboardInterrupt
+    def end(number: int, _: object) -> None:
+        nonlocal ending
+        ending = number
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
 
-    def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
-        ending = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}.get(unraisable.exc_type)
-        if ending:  # in a callback, where Python goes on as if nothing was: once more
+    def end_again(unraisable: sys.UnraisableHookArgs) -> None:
+        if ending:  # raised in a callback, where Python ignores it: once more
             threading.Timer(0.01, os.kill, (os.getpid(), ending)).start()
         else:
             sys.__unraisablehook__(unraisable)
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, in the background
-        signal.signal(signal.SIGINT, interrupt)
-        sys.unraisablehook = swallowed
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored in a shell's background
+        signal.signal(signal.SIGINT, end)
+    sys.unraisablehook = end_again
     try:
         yield
-    except BaseException:
-        if not interrupted:  # in the middle of OmegaConf, an interrupt comes out as another error
-            raise
-        print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except BaseException as error:
+        if ending == signal.SIGINT:  # inside of OmegaConf or MLflow an interrupt becomes another error
+            print(f"{name}: interrupted", file=sys.stderr)
+        if ending:
+            sys.exit(128 + ending)
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        if isinstance(error, (UserError, OSError, MemoryError, FloatingPointError)):
+            sys.exit("\n".join(f"{name}: {line}" for line in str(error).splitlines()))
+        raise
+
+
+def stage(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Make a function the command of a stage of `dvc repro`: it runs the source that DVC hashes, and ends in one line."""
+
+    def decorate(main: Callable[[], None]) -> Callable[[], None]:
+        @functools.wraps(main)
+        def command() -> None:
+            with interruptible(name):
+                check_source(Path())
+                main()
+
+        return command
+
+    return decorate

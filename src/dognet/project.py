@@ -6,10 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+from dognet.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
-class ProjectError(Exception):
+class ProjectError(UserError):
     """There is no project here, or its code is not the code that runs."""
 
 
@@ -26,7 +28,7 @@ def project_root() -> Path:
 
 def source_of(root: Path) -> Path:
     """Return the folder of this package below a project's root, where its source belongs."""
-    return root.resolve() / "src" / PACKAGE.name
+    return (root / "src" / PACKAGE.name).resolve()
 
 
 def check_source(root: Path) -> None:

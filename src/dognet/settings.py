@@ -16,8 +16,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
+
+from dognet.errors import UserError
 
 PLAIN_NAME = re.compile(  # also a name of a folder on Windows
     r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9_](?:[a-z0-9_.-]{0,98}[a-z0-9_-])?", re.IGNORECASE | re.ASCII
@@ -29,7 +31,7 @@ OTHER_NAMES = {  # what other projects call these settings
 }
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """Settings that can't be used: one line for each, with the setting, its value and its bound."""
 
 

@@ -35,37 +35,36 @@ class ClusterLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do the runs and return what the task returned, or what kept it from that."""
-        from dognet.config import project_root
-        from dognet.pipeline import runs_folder
+        from dognet.project import project_root
 
         loader, root = self.context.config_loader, project_root().resolve()
-        folder = runs_folder(root, self.config.study)
-        with cluster(self.address) as ray:
+        with cluster(self.address, root) as ray:
             run = ray.remote(on_node)
             settings = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
-            jobs = [run.remote(self.task, one, root, folder) for one in settings]
+            jobs = [run.remote(self.task, one, root) for one in settings]
             return [JobReturn(_return_value=outcome(job), status=JobStatus.COMPLETED) for job in jobs]
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Any]:
-    """Be a part of the cluster; when it is left, Ray ends what still runs, even after `kill -9`."""
-    from dognet.errors import SweepError
+def cluster(address: str, root: Path) -> Iterator[Any]:
+    """Join the cluster; when this process leaves it, Ray ends what still runs, even after `kill -9`."""
+    from dognet.errors import UserError
+    from dognet.project import python_path
 
     for name, value in QUICK.items():
         os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
-        raise SweepError("hydra/launcher=cluster needs Ray: pip install 'dognet[cluster]'") from None
+        raise UserError("hydra/launcher=cluster needs Ray: pip install 'dognet[cluster]'") from None
 
     ours = signal.getsignal(signal.SIGTERM)
-    threads = {"env_vars": {"OPENBLAS_NUM_THREADS": "1"}}
+    variables = {"env_vars": {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": python_path(root)}}
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=threads)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=variables)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         why = str(error).strip().splitlines()[0].partition(". ")[0]
-        raise SweepError(f"hydra/launcher=cluster: {why} (docs/cluster.md)") from error
+        raise UserError(f"hydra/launcher=cluster: {why} (docs/cluster.md)") from error
     signal.signal(signal.SIGTERM, ours)  # Ray puts its own in place, which ends with another exit code
     try:
         yield ray
@@ -73,10 +72,10 @@ def cluster(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def on_node(task: TaskFunction, settings: DictConfig, root: Path, folder: Path) -> Any:
+def on_node(task: TaskFunction, settings: DictConfig, root: Path) -> Any:
     """Do a run in a process of a node."""
-    if not folder.is_dir():
-        return f"{platform.node()} does not see {folder}: every node needs the project's folder, at the same path"
+    if not root.is_dir():
+        return f"{platform.node()} does not see {root}: every node needs the project's folder, at the same path"
     os.chdir(root)
     setup_globals()
     HydraConfig.instance().set_config(settings)

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from dognet.errors import UserError
 from dognet.files import sha256, write
 from dognet.runs.digest import code_digest, hash_of
 from dognet.runs.run import Images, Manifest, Metrics, Provenance, Run, Versions
@@ -40,7 +41,7 @@ PICTURES = ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg")
 M = TypeVar("M", bound=Model)
 
 
-class RunError(Exception):
+class RunError(UserError):
     """A run that is not there, or not whole: which file, and why."""
 
 
@@ -59,7 +60,7 @@ def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
         if not (folder / name).is_dir():  # a folder there is not ours; writing the file will say so
             (folder / name).unlink(missing_ok=True)
     described = settings.training() | {"data": images.model_dump(mode="json", exclude_none=True)}
-    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=10**6))
+    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -1,7 +1,4 @@
-"""The images as CSV files: made like the lecture's, read, checked.
-
-One image a row: its label, then its pixels row by row, 0 (black) to 255 (white).
-"""
+"""Images as CSV files, read and checked: one image a row, a label column, every other column a pixel."""
 
 from __future__ import annotations
 
@@ -13,85 +10,33 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from dognet.files import sha256
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-SHARES = {"checkerboard": 0.369, "bright line": 0.357, "triangle": 0.274}  # of the lecture's 5000 images
-SIDES = ((0, 1), (2, 3), (0, 2), (1, 3))  # top, bottom, left, right: pixel numbers of a 2x2 image
+from dognet.errors import UserError
 
 
-class ImagesError(ValueError):
-    """A CSV file that can't be used, told by file, row and column."""
-
-
-def generate(n_images: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Make images of the lecture's three kinds, as often and as bright as measured on its 5000 images."""
-    import pandas as pd
-
-    label = rng.choice(list(SHARES), n_images, p=list(SHARES.values()))
-    pixels = np.empty((n_images, 4), int)
-    for kind, draw in (("checkerboard", checkerboards), ("bright line", bright_lines), ("triangle", triangles)):
-        rows = label == kind
-        pixels[rows] = draw(int(rows.sum()), rng)
-    return pd.DataFrame({"label": label, **{f"pixel{i}": pixels[:, i] for i in range(4)}})
-
-
-def checkerboards(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """One diagonal dark, the other bright: each pair within 24, at least 51 between them."""
-    found = np.empty((0, 4), int)
-    while len(found) < n_images:  # drawn evenly, kept where the rule holds: about one in three
-        first = rng.integers(0, 256, (n_images, 2))
-        pairs = np.stack([first, first + rng.integers(-24, 25, (n_images, 2))], axis=2)  # (n, 2 diagonals, 2 pixels)
-        gap = np.maximum(pairs[:, 0].min(1) - pairs[:, 1].max(1), pairs[:, 1].min(1) - pairs[:, 0].max(1))
-        fits = (gap >= 51) & (pairs.min((1, 2)) >= 0) & (pairs.max((1, 2)) <= 255)
-        found = np.concatenate([found, pairs[fits].reshape(-1, 4)[:, [0, 2, 3, 1]]])  # diagonals: 0 and 3, 1 and 2
-    return found[:n_images]
-
-
-def bright_lines(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """Both pixels of one side bright (231..255), the other two anything up to 174."""
-    pixels = rng.integers(0, 175, (n_images, 4))
-    side = np.array(SIDES)[rng.integers(0, 4, n_images)]
-    np.put_along_axis(pixels, side, rng.integers(231, 256, (n_images, 2)), axis=1)
-    return pixels
-
-
-def triangles(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """Three corners alike and one not: dark is 0..49, bright 201..255; the odd one is dark in 57 of 100."""
-    odd_one_dark = rng.random(n_images) < 0.57
-    dark = odd_one_dark[:, None] == (np.arange(4) == rng.integers(0, 4, n_images)[:, None])
-    return np.where(dark, rng.integers(0, 50, (n_images, 4)), rng.integers(201, 256, (n_images, 4)))
+class ImagesError(UserError):
+    """Images that can't be used: the file, row and column, what is wrong, and the way out."""
 
 
 def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
     """Read and check a CSV: the label column first (named ``label``), then the pixels, scaled to 0..255.
 
     Every column but ``label`` is a pixel; ``white`` is the value of a white one. Whole-number pixels stay whole. The
-    same table is returned while a small file stays the same: don't change it. Raises ImagesError naming file, row and
+    same table is returned while the file stays the same: don't change it. Raises ImagesError naming file, row and
     column.
     """
     if not path.is_file():
         raise ImagesError(f"{path}: no such file")
-    small = path.stat().st_size < 2**20
-    return read_once(path, label, white, sha256(path)) if small else read_anew(path, label, white)
+    return read_once(path, label, white, path.stat().st_size, path.stat().st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=4)  # train and test images, as they came and as the runs of a sweep read them
-def read_once(path: Path, label: str, white: float, digest: str) -> pd.DataFrame:
-    """Read a file, unless it was read with this sha256 before."""
-    return read_anew(path, label, white)
-
-
-def read_anew(path: Path, label: str, white: float) -> pd.DataFrame:
-    """Read and check a CSV as it stands now."""
-    import pandas as pd
-
+@functools.lru_cache(maxsize=4)  # the train and test images, as they came and as the runs of a sweep read them
+def read_once(path: Path, label: str, white: float, size: int, mtime_ns: int) -> pd.DataFrame:
+    """Read a file unless this process has read it with this size and time before."""
     check_header(path, label)
     try:
         table = pd.read_csv(path, engine="pyarrow", dtype={label: str}, keep_default_na=False)
@@ -124,8 +69,6 @@ def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None
     if column.dtype.kind in "iuf":
         bad = ~((column >= 0) & (column <= white)).to_numpy()  # nan is bad too
     else:  # text somewhere: look at it cell by cell
-        import pandas as pd
-
         values = pd.to_numeric(column.astype(str), errors="coerce")
         bad = ~((values >= 0) & (values <= white)).to_numpy()
         if not bad.any():

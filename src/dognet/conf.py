@@ -1,0 +1,163 @@
+"""The one reader of conf/: Hydra composes, the models of settings.py validate, the stages and ``dognet`` agree."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+from yaml import YAMLError
+
+from dognet.runs.digest import hash_of
+from dognet.settings import (
+    PLAIN_NAME,
+    Csv,
+    Data,
+    Generated,
+    Lecture,
+    Settings,
+    SettingsError,
+    as_written,
+    bound,
+    describe_error,
+    is_text,
+    unknown_name,
+)
+
+HERE = "conf/config.yaml, conf/execution.yaml or conf/data/<name>.yaml"
+
+
+def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Return the settings that conf/ and the overrides make; SettingsError has a line for each mistake."""
+    values, choice = composed(root, overrides)
+    return validate(values, choice, root / "conf")
+
+
+def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] = ()) -> tuple[dict[str, Any], str]:
+    """Return the values that Hydra makes of conf/ and the overrides, and the name of the images' file in conf/data/.
+
+    ``swept`` are settings that get their values later.
+    """
+    conf = root.resolve() / "conf"
+    try:
+        started = GlobalHydra.instance().is_initialized()
+        with nullcontext() if started else initialize_config_dir(str(conf), version_base="1.3"):
+            config = hydra_compose("config", list(overrides), return_hydra_config=True)
+        return checked(config.hydra.runtime.choices, config, [*swept, *(word.partition("=")[0].lstrip("+") for word in overrides)], conf)
+    except (HydraException, OmegaConfBaseException, OSError, RecursionError, YAMLError) as error:
+        raise SettingsError(one_line(error)) from error
+
+
+def checked(
+    choices: Mapping[str, str], config: DictConfig, overridden: Collection[str], conf: Path
+) -> tuple[dict[str, Any], str]:
+    """Return what Hydra composed without Hydra's own settings, and the name of the images' file, which is a choice.
+
+    ``overridden`` are the settings that the command line or a study gives; all others must come from the files that
+    DVC looks at.
+    """
+    choice = str(choices.get("data"))
+    if not PLAIN_NAME.fullmatch(choice):
+        raise SettingsError(f"data must be {bound('study')}, got {choice!r}")
+    task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    values = OmegaConf.to_container(task, resolve=True)
+    assert isinstance(values, dict)
+    named = {str(name): value for name, value in values.items()}
+    check_origin(named, choice, overridden, conf)
+    keep_text(named, choice, conf)
+    return named, choice
+
+
+def one_line(error: BaseException) -> str:
+    """Return what Hydra, OmegaConf or the YAML reader found wrong in one line."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={option}: no such option, there are {', '.join(error.options)}"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | YAMLError) else error
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        return unknown_name(cause.full_key)
+    return " ".join(str(cause).split()).partition(" full_key:")[0]
+
+
+def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
+    """Return composed values as Settings within their bounds; SettingsError has a line for each mistake."""
+    try:
+        settings = Settings.model_validate({"source": choice, **values})
+    except ValidationError as error:
+        raise SettingsError("\n".join(describe_error(error))) from error
+    if settings.study == "pipeline":
+        raise SettingsError("study=pipeline is the run of dvc repro: choose another name")
+    return settings.model_copy(update=name_images(settings, choice, conf))
+
+
+def keep_text(values: dict[str, Any], choice: str, conf: Path) -> None:
+    """Put back text settings as they are written in conf/, where YAML made another type of them: yes, 007, 1e5."""
+    data = values.get("data")
+    for name in data if isinstance(data, dict) else ():
+        if is_text(f"data.{name}") and not isinstance(data[name], str):
+            data[name] = as_written(conf / "data" / f"{choice}.yaml").get(name)
+    if not isinstance(values.get("study"), str | None):
+        values["study"] = as_written(conf / "execution.yaml").get("study")
+
+
+def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:
+    """Return the name of the images' folder in data/: other images than those in conf/ have a folder of their own."""
+    usual = usual_data(conf / "data" / f"{choice}.yaml") or settings.data
+    made, usually = (data.model_dump(exclude={"positive"}) for data in (settings.data, usual))
+    source = choice if made == usually else f"{choice}-{hash_of(made)[:8]}"
+    return {"source": source, "usual_positive": settings.data.positive == usual.positive}
+
+
+@functools.lru_cache(maxsize=16)
+def usual_data(path: Path) -> Generated | Lecture | Csv | None:
+    """Return the images that a file in conf/data/ describes; None where the command line has to complete it."""
+    try:
+        data: Generated | Lecture | Csv = TypeAdapter(Data).validate_python(as_written(path))
+    except ValidationError:
+        return None
+    return data
+
+
+def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[str], conf: Path) -> None:
+    """Raise SettingsError where a value comes from a place that `dvc repro` does not look at.
+
+    DVC reads the files of conf/ as they are written. A group of the user's own, an interpolation or a block ``data`` in
+    conf/config.yaml would change what Hydra composes, and DVC would rerun nothing.
+    """
+    files = {"": conf / "config.yaml", "execution": conf / "execution.yaml", "data": conf / "data" / f"{choice}.yaml"}
+    raw = {key: OmegaConf.to_container(OmegaConf.load(path), resolve=False) for key, path in files.items()}
+    written = dict(flat({**as_dict(raw[""]), **as_dict(raw["execution"]), "data": as_dict(raw["data"])}))
+    faults = []
+    for name, value in flat(values):
+        if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
+            if name not in written:
+                faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {HERE}")
+            elif isinstance(written[name], str) and "${" in written[name]:
+                faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not see it change")
+            elif written[name] != value:
+                faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
+    if faults:
+        raise SettingsError("\n".join(faults))
+
+
+def as_dict(node: object) -> dict[Any, Any]:
+    """Return the settings of a file, without Hydra's list of defaults."""
+    return {key: value for key, value in node.items() if key != "defaults"} if isinstance(node, dict) else {}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield name and value of every setting, ``data.white`` say."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,1 @@
+"""The images: made like the lecture's, or read from CSV files and checked."""

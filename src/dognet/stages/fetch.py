@@ -1,0 +1,210 @@
+"""Stage fetch: bring the train and test images to data/<source>/, checked and in one form."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from dognet.conf import compose
+from dognet.data import generate, images
+from dognet.data.images import ImagesError
+from dognet.files import sha256, sha256_once, write
+from dognet.interrupt import stage
+from dognet.project import project_root
+from dognet.runs.digest import hash_of
+from dognet.runs.run import Images
+from dognet.settings import Csv, Generated, Lecture, Model, Settings
+
+RAW_LECTURE = Path("data", "raw", "lecture")  # the folder that data.dvc pins
+OWN = Path("data", "own")  # the folder that the stage depends on
+
+
+class Fetched(Model):
+    """What a data folder was made from, so that it is made once: data/<source>/fetched.json."""
+
+    key: str  # hash of the settings, the code that makes images, and size and time of every file
+    pixels: tuple[str, ...]
+    train_labels: tuple[str, ...]
+    test_labels: tuple[str, ...]
+
+
+def fetch(settings: Settings, root: Path) -> Images:
+    """Write train.csv and test.csv below ``root``/data/<source>/ and return what identifies them.
+
+    Files that were made from the same settings and inputs stay untouched. Raises ImagesError; then nothing is written.
+    """
+    folder = root / "data" / settings.source
+    known = read_fetched(folder)
+    if known is None or known.key != key_of(settings, root):
+        known = make(settings, root)
+    check_labels(known, settings)
+    made = settings.data if isinstance(settings.data, Generated) else None
+    return Images(
+        source=settings.source,
+        positive=settings.data.positive,
+        pixels=known.pixels,
+        train_sha256=sha256_once(folder / "train.csv"),
+        train_rows=made and made.train_rows,
+        seed=made and made.seed,
+    )
+
+
+def make(settings: Settings, root: Path) -> Fetched:
+    """Write the two files of a data folder, and beside them what they were made from."""
+    folder = root / "data" / settings.source
+    tables = load(settings, root)
+    check_columns(*tables, input_files(settings, root) or (Path("train images"), Path("test images")))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in zip(("train.csv", "test.csv"), tables, strict=True):
+        content = images.to_csv(table).encode()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content:
+            write(folder / name, content)
+    train_labels, test_labels = (tuple(sorted(table["label"].unique().tolist())) for table in tables)
+    pixels = tuple(map(str, tables[0].columns[1:]))
+    fetched = Fetched(
+        key=key_of(settings, root), pixels=pixels, train_labels=train_labels, test_labels=test_labels
+    )
+    write(folder / "fetched.json", fetched.model_dump_json(indent=1) + "\n")
+    return fetched
+
+
+def load(settings: Settings, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the train and the test images: made, or read and checked."""
+    data = settings.data
+    if isinstance(data, Generated):
+        streams = np.random.SeedSequence(data.seed).spawn(2)  # two streams: more of one leaves the other as it is
+        train, test = (
+            generate.generate(rows, np.random.default_rng(stream))
+            for rows, stream in zip((data.train_rows, data.test_rows), streams, strict=True)
+        )
+        return train, test
+    if isinstance(data, Lecture):
+        bring_lecture(data, root)
+    train_file, test_file = input_files(settings, root)
+    label, white = (data.label, data.white) if isinstance(data, Csv) else ("label", 255)
+    return images.read(train_file, label, white), images.read(test_file, label, white)
+
+
+def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
+    """Return the train and the test CSV that the images come from; none where they are generated."""
+    data = settings.data
+    if isinstance(data, Generated):
+        return ()
+    if isinstance(data, Lecture):
+        return tuple(in_project(RAW_LECTURE / f"simple_images_{part}.csv", root) for part in ("train", "test"))
+    return tuple(in_project(Path(file).expanduser(), root) for file in (data.train, data.test))
+
+
+def in_project(path: Path, root: Path) -> Path:
+    """Return a path below ``root``, or where DVC works in a copy of the project, the file in the project itself."""
+    if not (root / path).is_file() and (project_root() / path).is_file():
+        return project_root() / path
+    return root / path
+
+
+def key_of(settings: Settings, root: Path) -> str:
+    """Return the hash of all that a data folder was made from and of its files; a missing file has no hash of its own."""
+    folder = root / "data" / settings.source
+    code = [sha256_once(Path(str(module.__file__))) for module in (generate, images)]
+    files = [*input_files(settings, root), folder / "train.csv", folder / "test.csv"]
+    stats = [(file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None for file in files]
+    return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": stats})
+
+
+def read_fetched(folder: Path) -> Fetched | None:
+    """Return what a data folder says that it was made from, if it is one."""
+    try:
+        return Fetched.model_validate_json((folder / "fetched.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def check_columns(train: pd.DataFrame, test: pd.DataFrame, files: tuple[Path, ...]) -> None:
+    """Raise ImagesError unless both files have the same pixel columns."""
+    if list(train.columns) != list(test.columns):
+        odd = sorted(set(train.columns) ^ set(test.columns)) or "their order"
+        raise ImagesError(f"{files[0]} and {files[1]} must have the same columns, they differ in {odd}")
+
+
+def check_labels(fetched: Fetched, settings: Settings) -> None:
+    """Raise ImagesError unless both files have images of both classes."""
+    positive = settings.data.positive
+    for name, labels in (("train", fetched.train_labels), ("test", fetched.test_labels)):
+        file = getattr(settings.data, name, f"data/{settings.source}/{name}.csv")
+        if positive not in labels:
+            there = ", ".join(labels[:5])
+            raise ImagesError(f"{file}: no row with label {positive!r} (data.positive), its labels are {there}")
+        if len(labels) == 1:
+            raise ImagesError(f"{file}: every row has label {positive!r} (data.positive), none is of the other class")
+
+
+def bring_lecture(data: Lecture, root: Path) -> None:
+    """Bring the course's two CSVs into data/raw/lecture and check them: from DVC's remote, else the course's repository."""
+    names = {"simple_images_train.csv": data.train_sha256, "simple_images_test.csv": data.test_sha256}
+    folder = root / RAW_LECTURE
+    if not all(in_project(RAW_LECTURE / name, root).is_file() for name in names):
+        pull(root)
+    if not all(in_project(RAW_LECTURE / name, root).is_file() for name in names):
+        download(data, folder, list(names))
+    for name, expected in names.items():
+        if sha256(in_project(RAW_LECTURE / name, root)) != expected:
+            raise ImagesError(
+                f"{folder / name}: not the course's file, its sha256 differs from the one in conf/data/: delete it, "
+                "then fetch again"
+            )
+
+
+def pull(root: Path) -> None:
+    """Pull data.dvc from the project's DVC remote, where it has one."""
+    dvc = [sys.executable, "-P", "-m", "dvc"]
+    remotes = subprocess.run([*dvc, "remote", "list"], cwd=root, capture_output=True, text=True)
+    if remotes.stdout.strip():
+        subprocess.run([*dvc, "pull", "data.dvc"], cwd=root, capture_output=True)
+
+
+def download(data: Lecture, folder: Path, names: list[str]) -> None:
+    """Copy the named files from the course's repository at the pinned commit; nothing else of it is downloaded."""
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        repository = DVCFileSystem(data.url, rev=data.rev)
+        content = {name: repository.read_bytes(f"data/{name}") for name in names}
+    except (DvcException, SCMError, OSError) as error:
+        raise ImagesError(
+            f"the course's images could not be fetched from {data.url}: is there a network? Without one, copy "
+            f"{' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images like them"
+        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in content.items():
+        write(folder / name, text)
+
+
+def check_own_folder(settings: Settings) -> None:
+    """Raise ImagesError unless DVC sees the user's own CSVs: `dvc repro` depends on the folder data/own."""
+    if isinstance(settings.data, Csv):
+        for name in ("train", "test"):
+            file = Path(getattr(settings.data, name))
+            if OWN not in file.parents or ".." in file.parts:
+                raise ImagesError(
+                    f"data.{name} must be a file in {OWN}/, which dvc repro depends on, got {file}: move it there, or "
+                    "train with dognet data=csv"
+                )
+
+
+@stage("fetch")
+def main() -> None:
+    """Run the stage with the settings in conf/."""
+    settings = compose(Path())
+    check_own_folder(settings)
+    fetch(settings, Path())
+
+
+if __name__ == "__main__":
+    main()

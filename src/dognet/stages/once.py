@@ -1,0 +1,54 @@
+"""One run in one process: what ``dognet`` does, and `dvc repro` in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dognet.files import sha256_once
+from dognet.network.descent import Report
+from dognet.runs import folder as folders
+from dognet.runs.digest import digest, folder_name
+from dognet.runs.run import Run
+from dognet.settings import Settings
+from dognet.stages.evaluate import evaluate, finish
+from dognet.stages.fetch import fetch
+from dognet.stages.train import new_manifest, train
+
+
+def run_once(
+    settings: Settings,
+    root: Path,
+    *,
+    report: Report | None = None,
+    overrides: Sequence[str] = (),
+    draw: bool = False,
+) -> Run:
+    """Fetch, train and evaluate into the study's runs; a finished run is returned as it is unless forced.
+
+    An error in training or after it is saved in the folder (status ``failed``) and raised again; a mistake in the
+    images leaves the folder as it is.
+    """
+    folder = folders.runs_folder(root, settings.study) / folder_name(settings)
+    start = folders.now()
+    identity = fetch(settings, root)
+    data = root / "data" / settings.source
+    test_sha256 = sha256_once(data / "test.csv")
+    name = digest(settings, identity, test_sha256)
+    if not settings.force and (done := folders.finished(folder, name)):
+        return done
+    manifest = new_manifest(settings, identity).model_copy(
+        update={"start": start, "digest": name, "test_sha256": test_sha256, "overrides": tuple(overrides)}
+    )
+    try:
+        manifest = train(settings, identity, data, folder, manifest, report=report)
+        metrics = evaluate(data, folder)
+        if draw:
+            from dognet.stages import plot  # and matplotlib with it
+
+            plot.draw(folder, data)
+        finish(folder, data, manifest, metrics)
+        return folders.read_run(folder)
+    except Exception as error:
+        folders.fail(folder, settings, identity, manifest, error)
+        raise

@@ -1,0 +1,149 @@
+"""Stage train: fit the network to the training images; the test images are never read here."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dognet.conf import compose
+from dognet.data import images
+from dognet.files import sha256_once, write
+from dognet.interrupt import stage
+from dognet.network import InputError, NNet
+from dognet.network.descent import Report, State, work
+from dognet.runs.digest import code_digest, trajectory
+from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, now, provenance, write_manifest
+from dognet.runs.run import Images, Manifest, Point, Run, curve_text
+from dognet.settings import Settings, TrainingSettings
+
+SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
+
+
+def work_of(settings: TrainingSettings, done: int = 0) -> float:
+    """Return about how much a run computes from iteration ``done`` on, in units of no meaning of their own."""
+    return work(**settings.training(), done=done)
+
+
+def new_manifest(settings: Settings, images: Images) -> Manifest:
+    """Return what is known of a run before it is trained."""
+    return Manifest(
+        status="trained",
+        study=settings.study,
+        digest=None,
+        trajectory=trajectory(settings, images),
+        code=code_digest(),
+        start=now(),
+        seconds=None,
+        provenance=provenance(),
+        sha256={},
+    )
+
+
+def train(
+    settings: Settings, identity: Images, data: Path, folder: Path, manifest: Manifest, *, report: Report | None = None
+) -> Manifest:
+    """Train on ``data``/train.csv and write config.yaml, weights.npz, snapshots.npz and curve.csv into ``folder``.
+
+    ``report`` is called as report(iteration, loss, accuracy). Where a finished run of the same trajectory with fewer
+    ITERS lies beside ``folder``, training resumes from it, to the same bits; ``force`` trains from the start.
+    """
+    clock = time.perf_counter()
+    X, y = images.split(images.read(data / "train.csv"), settings.data.positive)
+    shorter = None if settings.force else longest_shorter(folder, settings, manifest.trajectory)
+    if not (folder / "run.json").is_file():  # a run that is there stays until this one is trained
+        begin(folder, settings, identity)
+    points, snapshots, resume = from_shorter(shorter)
+    wanted = snapshot_iterations(settings.ITERS)
+    net = NNet()
+
+    def record(iteration: int, loss: float, accuracy: float) -> None:
+        points.append(Point(iteration, loss, accuracy))
+        if iteration in wanted:
+            snapshots[iteration] = state_of(net).copy()
+        if report is not None:
+            report(iteration, loss, accuracy)
+
+    threads = settings.threads or os.cpu_count() or 1
+    net.fit(X, y, **settings.training(), report=record, resume=resume, threads=threads)
+    begin(folder, settings, identity)
+    net.save(folder / "weights.npz")
+    write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})
+    write(folder / "curve.csv", curve_text(points))
+    seconds = round(time.perf_counter() - clock, 3)
+    return manifest.model_copy(update={"seconds": seconds, "continued_from": shorter and shorter.folder.name})
+
+
+def from_shorter(shorter: Run | None) -> tuple[list[Point], dict[int, State], tuple[int, State] | None]:
+    """Return the recorded points and snapshots of a shorter run, and where training resumes; nothing without one."""
+    if shorter is None:
+        return [], {}, None
+    done = shorter.settings.ITERS
+    points = [point for point in shorter.curve() if point.iteration < done]  # the last is recorded anew, if at all
+    return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state_of(load_network(shorter.folder)))
+
+
+def load_network(folder: Path) -> NNet:
+    """Return the network of a run folder; RunError where its file is damaged."""
+    try:
+        return NNet.load(folder / "weights.npz")
+    except InputError as error:
+        raise RunError(str(error)) from error
+
+
+def state_of(net: NNet) -> State:
+    """Return the state of a network that has one."""
+    assert net.state is not None
+    return net.state
+
+
+def snapshot_iterations(ITERS: int) -> set[int]:
+    """Return the iterations whose weights are saved: 0, 10, 30, 100, 300 and so on, and the last."""
+    early = [0, *(digit * 10**power for power in range(1, 15) for digit in (1, 3))]
+    return {*(iteration for iteration in early if iteration < ITERS), ITERS}
+
+
+def write_snapshots(path: Path, snapshots: dict[int, State]) -> None:
+    """Write the state after each of some iterations; of a large one only the last."""
+    if sum(array.size for array in next(iter(snapshots.values())).arrays().values()) > SNAPSHOT_WEIGHTS:
+        snapshots = dict([max(snapshots.items())])
+    arrays = [state.arrays() for state in snapshots.values()]
+    stacked = {name: np.stack([each[name] for each in arrays]) for name in arrays[0]}
+    file = io.BytesIO()
+    np.savez(file, iterations=list(snapshots), **stacked, allow_pickle=False)
+    write(path, file.getvalue())
+
+
+def read_snapshots(path: Path) -> dict[int, State]:
+    """Read the state by the iteration after which it was saved."""
+    with np.load(path, allow_pickle=False) as file:
+        stacked = {name: file[name] for name in file.files if name != "iterations"}
+        return {
+            iteration: State.from_arrays({name: array[k] for name, array in stacked.items()})
+            for k, iteration in enumerate(file["iterations"].tolist())
+        }
+
+
+@stage("train")
+def main() -> None:
+    """Run the stage with the settings in conf/."""
+    settings = compose(Path()).model_copy(update={"study": PIPELINE.name, "force": True})
+    data = Path("data", settings.source)
+    table = images.read(data / "train.csv")
+    identity = Images(
+        source=settings.source,
+        positive=settings.data.positive,
+        pixels=tuple(map(str, table.columns[1:])),
+        train_sha256=sha256_once(data / "train.csv"),
+        train_rows=getattr(settings.data, "train_rows", None),
+        seed=getattr(settings.data, "seed", None),
+    )
+    manifest = train(settings, identity, data, PIPELINE, new_manifest(settings, identity))
+    write_manifest(PIPELINE, manifest)
+
+
+if __name__ == "__main__":
+    main()

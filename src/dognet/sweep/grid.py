@@ -1,0 +1,188 @@
+"""The points of a grid: every combination of the swept values, validated, with its folder and its digest."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, ValueType
+
+from dognet.conf import composed, validate
+from dognet.errors import UserError
+from dognet.files import sha256_once
+from dognet.runs import folder as folders
+from dognet.runs.digest import digest, folder_name, trajectory
+from dognet.runs.run import Images, Run
+from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable
+from dognet.stages.fetch import fetch
+from dognet.sweep.study import Study
+from dognet.sweep.words import parse, read_words
+
+
+class SweepError(UserError):
+    """What keeps a sweep from starting, or the runs of it that failed: a line each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One run of a grid: its settings, its folder, and the digest of its result."""
+
+    swept: dict[str, str]  # the settings in which the runs of the sweep differ
+    settings: Settings
+    folder: Path
+    images: Images
+    test_sha256: str
+    digest: str
+    trajectory: str
+
+    @property
+    def name(self) -> str:
+        """The settings that distinguish it from the other runs."""
+        return named(self.swept) or self.folder.name
+
+    def run(self) -> Run | None:
+        """Return its run if that is finished, with this digest."""
+        return folders.finished(self.folder, self.digest)
+
+    def failure(self) -> str | None:
+        """Return the error of its run if that has failed."""
+        try:
+            return folders.read_run(self.folder).manifest.error
+        except folders.RunError:
+            return None
+
+    def reason(self) -> str:
+        """Return why its run has to be trained."""
+        return folders.reason_to_train(self.folder, self.images, self.test_sha256)
+
+    def ended_at(self) -> int:
+        """Return when its run last ended, in nanoseconds; 0 for never."""
+        try:
+            return (self.folder / "run.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep before it starts: the settings that all runs share as words, and the points."""
+
+    fixed: list[str]
+    points: list[Point]
+
+
+def named(settings: Mapping[str, str]) -> str:
+    """Return settings as on the command line."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def points_of_study(root: Path, study: Study) -> list[Point]:
+    """Return every point of a study's grid; fetches the images."""
+    return make_grid(read_words(study.words(), root, multirun=True), root).points
+
+
+def make_grid(words: Sequence[str], root: Path) -> Grid:
+    """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them."""
+    fixed, swept = split(words)
+    return Grid(fixed, locate(combine(fixed, swept, root), root))
+
+
+def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
+    """Return the words that give one value, and the values of each setting that has several."""
+    fixed, swept, faults = [], {}, []
+    for word in words:
+        override = parse(word)
+        if not override.is_sweep_override():
+            fixed.append(word)
+            continue
+        try:
+            swept[override.key_or_group] = values_of(override)
+        except SettingsError as error:
+            faults.append(str(error))
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return fixed, swept
+
+
+def values_of(override: Override) -> list[Any]:
+    """Return the values that a word sweeps over."""
+    word, name = override.input_line, override.key_or_group
+    if not is_sweepable(name):
+        several = ", ".join(TrainingSettings.model_fields)
+        raise SettingsError(f"{word}: only {several} and data may have several values")
+    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+        raise SettingsError(f"{word}: write the names, as in data=generated,lecture")
+    if not override.is_discrete_sweep():
+        raise SettingsError(f"{word}: an interval has no end of values, range(…) has")
+    values = [plain(value, override.value()) for value in override.sweep_iterator()]
+    if not values:
+        raise SettingsError(f"{word}: no value lies in it, so there is no run")
+    return values
+
+
+def plain(value: Any, sweep: object) -> Any:
+    """Return a swept value without Hydra's wrapping; of range(0.1,0.4,0.1) the last is 0.3, not 0.30000000000000004."""
+    if isinstance(value, QuotedString):
+        return value.text
+    return float(f"{value:.12g}") if isinstance(sweep, RangeSweep) and isinstance(value, float) else value
+
+
+def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) -> list[tuple[dict[str, str], Settings]]:
+    """Return what is swept, and the validated settings, of every combination."""
+    bases: dict[object, tuple[dict[str, Any], str]] = {}
+    grid, faults = [], {}
+    for values in itertools.product(*swept.values()):
+        point = dict(zip(swept, values, strict=True))
+        shown = {name: str(value) for name, value in point.items()}
+        try:
+            group = point.get("data")
+            if group not in bases:
+                bases[group] = composed(root, [*fixed, f"data={group}"] if group else fixed, swept)
+            base, choice = copy.deepcopy(bases[group])
+            for name, value in point.items():
+                if name != "data":
+                    assign(base, name, value)
+            grid.append((shown, validate(base, choice, root / "conf")))
+        except SettingsError as error:
+            for line in str(error).splitlines():
+                faults.setdefault(line, []).append(named(shown))
+    if faults:
+        n_points = math.prod(len(values) for values in swept.values())
+        raise SettingsError("\n".join(line + concerning(points, n_points) for line, points in faults.items()))
+    return grid
+
+
+def assign(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set a setting, ``data.white`` say."""
+    owner, _, key = name.rpartition(".")
+    (values[owner] if owner else values)[key] = value
+
+
+def concerning(points: Sequence[str], n_points: int) -> str:
+    """Return which of the points a fault concerns; nothing if all."""
+    if len(points) == n_points:
+        return ""
+    return f" ({points[0]})" if len(points) == 1 else f" ({len(points)} of {n_points} runs, the first {points[0]})"
+
+
+def locate(grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[Point]:
+    """Return the points of a grid, each once; fetches their images."""
+    points: dict[Path, Point] = {}
+    fetched: dict[tuple[str, str], Images] = {}
+    for swept, settings in grid:
+        key = settings.source, settings.data.positive
+        if key not in fetched:
+            fetched[key] = fetch(settings, root)
+        identity = fetched[key]
+        test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
+        folder = folders.runs_folder(root, settings.study) / folder_name(settings)
+        name = digest(settings, identity, test_sha256)
+        point = Point(swept, settings, folder, identity, test_sha256, name, trajectory(settings, identity))
+        points.setdefault(folder, point)
+        assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
+    return list(points.values())

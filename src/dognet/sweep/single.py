@@ -1,0 +1,90 @@
+"""One run on the command line: trained with a progress bar, recorded beside it, and its figures printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from dognet.conf import checked, one_line, validate
+from dognet.network.descent import Report
+from dognet.project import project_root
+from dognet.runs.folder import now
+from dognet.runs.run import Run
+from dognet.settings import Settings, SettingsError
+from dognet.stages.once import run_once
+from dognet.sweep.grid import SweepError
+from dognet.tracking.store import without_password
+from dognet.tracking.sync import following
+
+
+def start(root: Path) -> None:
+    """Compose the words in sys.argv with Hydra and train; Hydra's errors become one line each."""
+    application = hydra.main(version_base="1.3", config_path=str(root.resolve() / "conf"), config_name="config")
+    try:
+        application(task)()
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise SettingsError(one_line(error)) from error
+
+
+def task(config: DictConfig) -> None:
+    """Do one run and print its figures."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # another sweeper than ours, which validates, skips and resumes
+        raise SweepError("a sweep is for hydra/sweeper=study: leave hydra/sweeper out")
+    root, words = project_root(), list(HydraConfig.get().overrides.task)
+    overridden = [word.partition("=")[0].lstrip("+") for word in words]
+    settings = validate(*checked(HydraConfig.get().runtime.choices, config, overridden, root / "conf"), root / "conf")
+    if settings.plan:
+        raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
+    train(settings, root, words)
+
+
+def train(settings: Settings, root: Path, words: list[str]) -> None:
+    """Train once, record the run beside it, and print its figures; a failed run is recorded first."""
+    began = now()
+    with following(settings.study, settings.tracking_uri, root):
+        with bar(settings.ITERS) as report:
+            overrides = [without_password(word) for word in words]
+            run = run_once(settings, root, report=report, overrides=overrides, draw=True)
+        print(figures(run))
+        trained_before = run.manifest.start is not None and run.manifest.start < began
+        print(os.path.relpath(run.folder) + (", already trained" if trained_before else ""), flush=True)
+
+
+@contextmanager
+def bar(ITERS: int) -> Iterator[Report | None]:
+    """Show a bar with loss, accuracy and time left on standard error; nothing unless that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    layout = "{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} iterations, {remaining} left{postfix}"
+    with tqdm(total=ITERS, bar_format=layout, dynamic_ncols=True, leave=False, unit_scale=True) as shown:
+
+        def report(iteration: int, loss: float, accuracy: float) -> None:
+            shown.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.3f}", refresh=False)
+            shown.update(iteration - shown.n)
+
+        yield report
+
+
+def figures(run: Run) -> str:
+    """Return a finished run's figures as a small aligned table."""
+    metrics = run.figures
+    return (
+        f"          loss (nats)  accuracy\n"
+        f"train     {metrics.train_loss:<11.4g}  {metrics.train_accuracy:.4f}\n"
+        f"test      {metrics.test_loss:<11.4g}  {metrics.test_accuracy:.4f}\n"
+        f"trained in {run.manifest.seconds:.2f} s"
+    )

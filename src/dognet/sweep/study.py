@@ -1,0 +1,128 @@
+"""Studies: experiments/<study>/study.yaml, a question and the settings that answer it.
+
+    # How many hidden nodes solve the checkerboard?      the question: the first paragraph of the header
+    ITERS: 3000                                          settings of every run that differ from conf/
+    solved: 0.95                                         the test accuracy that counts as solved, if not 0.99
+    hydra:
+      sweeper:
+        params:
+          hiddenNodes: 1,2,4                             the grid, as on the command line
+          seed: range(5)
+
+A study holds nothing else: whoever runs the study of a stranger runs no code of theirs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dognet.errors import UserError
+from dognet.settings import PLAIN_NAME, SettingsError, TrainingSettings, as_written, bound, is_sweepable, listed
+
+SOLVED = 0.99  # the test accuracy from which a run has solved its task, where the study says nothing else
+
+
+class StudyError(UserError):
+    """A study file that can't be used: which, and why."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, and the settings of the runs that answer it, as text."""
+
+    name: str
+    path: Path
+    question: str
+    notes: tuple[str, ...]  # the other paragraphs of the header
+    fixed: dict[str, str]
+    swept: dict[str, str]
+    solved: float = SOLVED
+
+    def words(self) -> list[str]:
+        """Return the settings as words of the command line."""
+        return [f"{name}={value}" for name, value in {"study": self.name, **self.fixed, **self.swept}.items()]
+
+
+def study_files(root: Path) -> dict[str, Path]:
+    """Return the project's study files by name."""
+    return {path.parent.name: path for path in sorted((root / "experiments").glob("*/study.yaml"))}
+
+
+def find_study(name: str, root: Path) -> Study:
+    """Return the study of this name; StudyError names those that there are."""
+    files = study_files(root)
+    if name not in files:
+        there = f"there are {', '.join(files)}" if files else "no study has a file: experiments/<study>/study.yaml"
+        raise StudyError(f"experiment={name}: no such study, {there}")
+    return read_study(files[name])
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file and check that it holds settings and a grid, and nothing else."""
+    try:
+        values = as_written(path)
+    except SettingsError as error:
+        raise StudyError(str(error)) from error
+    name = path.parent.name
+    if not PLAIN_NAME.fullmatch(name):
+        raise StudyError(f"{path}: a study's folder must be {bound('study')}")
+    match values:
+        case {"hydra": {"sweeper": {"params": dict(grid), **other_sweeper}, **other_hydra}, **fixed}:
+            strange = [f"hydra.sweeper.{key}" for key in other_sweeper] + [f"hydra.{key}" for key in other_hydra]
+        case _:
+            raise StudyError(f"{path}: a study has its grid under hydra.sweeper.params, as in hiddenNodes: 1,2,4")
+    solved = check_solved(path, fixed.pop("solved", str(SOLVED)))
+    check_names(path, fixed, grid, strange)
+    for key, value in [*fixed.items(), *grid.items()]:
+        if not isinstance(value, str) or "${" in value:
+            raise StudyError(
+                f"{path}: {key} must be a plain value, or in the grid several with commas, no brackets, got {value!r}"
+            )
+    question, *notes = [*header(path)] or [f"What do the runs of {name} show?"]
+    return Study(name, path, question, tuple(notes), fixed, grid, solved)
+
+
+def check_solved(path: Path, value: Any) -> float:
+    """Return the test accuracy that counts as solved."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number <= 1:
+        raise StudyError(f"{path}: solved must be a test accuracy above 0 and at most 1, got {value!r}")
+    return number
+
+
+def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange: list[str]) -> None:
+    """Raise StudyError at a name that is no setting of the runs."""
+    settings = list(TrainingSettings.model_fields)
+    strange = strange + [key for key in fixed if key not in settings]
+    strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
+    for key in [*fixed, *grid]:
+        if key not in settings and (near := difflib.get_close_matches(key, settings, n=1)):
+            raise StudyError(f"{path}: no setting {key}: did you mean {near[0]}?")
+        if key in fixed and key not in settings and is_sweepable(key):
+            raise StudyError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
+    if strange:
+        raise StudyError(f"{path}: {', '.join(strange)} is not allowed: a study holds {listed(settings)}, solved, a grid")
+
+
+def header(path: Path) -> Iterator[str]:
+    """Yield the paragraphs of the comment at the top of a study file."""
+    paragraph: list[str] = []
+    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+        text = line.removeprefix("#").strip()
+        if text.startswith("@package"):  # Hydra's experiment files have this line; here it says nothing new
+            continue
+        if text and line.startswith("#"):
+            paragraph.append(text)
+            continue
+        if paragraph:
+            yield " ".join(paragraph)
+        paragraph = []
+        if not line.startswith("#"):
+            return

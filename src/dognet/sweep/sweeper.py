@@ -1,0 +1,196 @@
+"""A sweep: every run is validated before the first one trains, finished runs are skipped, failed ones are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager, nullcontext
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any, cast
+
+from filelock import FileLock, Timeout
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from dognet.interrupt import end_with
+from dognet.project import check_source, project_root
+from dognet.runs.folder import ended_runs, runs_folder
+from dognet.settings import Settings
+from dognet.stages.once import run_once
+from dognet.sweep import report, table
+from dognet.sweep.grid import Grid, Point, SweepError, make_grid
+from dognet.tracking.store import without_password
+from dognet.tracking.sync import following
+
+def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
+    """Train what is to do of the grid that the words ask for; SweepError names the runs that failed."""
+    launcher = config.hydra.launcher
+    if launcher.get("n_jobs") == 0:
+        raise SweepError("hydra.launcher.n_jobs must be a number of processes, or -1 for all cores, got 0")
+    root = project_root()
+    grid = make_grid(words, root)
+    settings = grid.points[0].settings  # study, force, plan and tracking_uri are the same in all
+    recording = nullcontext() if settings.plan else following(settings.study, settings.tracking_uri, root)
+    with recording:  # from now on: MLflow takes its time to start
+        todo = points_to_do(grid, force=settings.force)
+        print(f"study {settings.study}: {describe(grid, todo, root, launcher)}", flush=True)
+        if settings.plan:
+            return
+        with locked(runs_folder(root, settings.study)):
+            with table.progress(todo, grid.points), ignoring_interrupts():
+                failures = launch(context, config, grid, todo)
+            conclude(settings.study, root)  # while the last runs are recorded
+    if failures:
+        raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
+
+
+def points_to_do(grid: Grid, *, force: bool) -> list[Point]:
+    """Return the points that are not finished: short runs first, for longer ones resume from them, and wide ones first."""
+    todo = [point for point in grid.points if force or point.run() is None]
+    return sorted(todo, key=lambda point: (point.settings.ITERS, -table.work_of(point.settings)))
+
+
+def describe(grid: Grid, todo: Sequence[Point], root: Path, launcher: DictConfig) -> str:
+    """Return how many runs are to do, why, and how long they take."""
+    finished = [run for point in grid.points if point not in todo and (run := point.run())]
+    timed = finished or [run for run in ended_runs(runs_folder(root, grid.points[0].settings.study)) if run.finished]
+    on_cluster = "n_jobs" not in launcher and "Basic" not in launcher._target_
+    return table.plan(todo, grid.points, timed, None if on_cluster else processes(launcher))
+
+
+def processes(launcher: DictConfig) -> int:
+    """Return how many runs the launcher does at a time on this machine."""
+    if "n_jobs" not in launcher:
+        return 1
+    from joblib import effective_n_jobs
+
+    return int(effective_n_jobs(launcher.n_jobs))
+
+
+def conclude(study: str, root: Path) -> None:
+    """Write the study's report and print its answer."""
+    try:
+        written = report.write_report(study, root, replace_complete=False)
+        print(report.conclusion(written), flush=True)
+    except (report.ReportError, OSError) as error:  # these runs were beside the study's grid, or all have failed
+        print(f"no report: {error}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of runs for one sweep; the kernel releases it when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        where = os.path.relpath(folder)
+        raise SweepError(f"another sweep is at work in {where}: wait until it has ended, or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# --- Hydra's launchers
+
+
+class JobLoader:
+    """Gives launchers the settings of a run, which are validated already.
+
+    Launchers take it for Hydra's config loader, of which they call this one method. Hydra's own composes conf/ anew
+    for every run: about 40 ms each, a twentieth of a sweep over runs of a second.
+    """
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+        """Return the settings of one run, with Hydra's own."""
+        (job,) = sweep_overrides
+        config = OmegaConf.create({"job": job, "hydra": master_config.hydra})
+        with open_dict(config):
+            config.hydra.overrides.task = []
+        return config
+
+
+def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence[Point]) -> dict[Point, str]:
+    """Run the points with Hydra's launcher and return the errors of those that failed."""
+    jobs_context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=context.callbacks)
+    launcher = Plugins.instance().instantiate_launcher(jobs_context, work, config)
+    launcher.setup(hydra_context=jobs_context, task_function=work, config=light(config))
+    HydraConfig.instance().set_config(config)
+    if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
+        launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
+    before = {point: point.ended_at() for point in todo}
+    errors: dict[Point, str | None] = {}
+
+    def run(points: Sequence[Point]) -> bool:
+        try:
+            jobs = launcher.launch([[job_of(point, grid)] for point in points], initial_job_idx=0)
+        except BrokenExecutor:  # a worker was killed, and all others with it
+            return False
+        errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
+        return True
+
+    at_a_time, left = processes(config.hydra.launcher), list(todo)
+    while left and not run(left):
+        left = [point for point in left if point.ended_at() in (0, before[point])]
+        for point in left[:at_a_time]:  # one of these was killed: alone it harms no other
+            run([point])
+        left = left[at_a_time:]
+    killed = "its process was killed, perhaps because memory ran out"
+    changed = "its images or dognet's code have changed meanwhile: repeat the command"
+    ended = {point for point in todo if point.ended_at() not in (0, before[point])}
+    return {
+        point: point.failure() or errors.get(point) or (changed if point in ended else killed)
+        for point in todo
+        if not point.run()
+    }
+
+
+def job_of(point: Point, grid: Grid) -> str:
+    """Return a run as text for a launcher: its settings, and the words that led to them."""
+    settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
+    words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
+    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w) for w in words]})
+
+
+def light(config: DictConfig) -> DictConfig:
+    """Return of Hydra's settings what running a job needs: joblib sends them along with every run."""
+    names = ("sweep", "job", "mode", "output_subdir", "runtime", "overrides", "verbose", "callbacks", "env", "launcher")
+    hydra = OmegaConf.to_container(OmegaConf.masked_copy(config.hydra, list(names)), resolve=False)
+    return OmegaConf.create({"hydra": {**hydra, "hydra_logging": {"root": None}, "job_logging": {"root": None}}})
+
+
+def work(config: DictConfig) -> str | None:
+    """Do one run of a sweep in the process that the launcher chose, and return its error."""
+    job: dict[str, Any] = json.loads(str(OmegaConf.to_container(config, resolve=False)["job"]))
+    try:
+        root = project_root()
+        check_source(root)
+        run_once(Settings.model_validate(job["settings"]), root, overrides=job["words"])
+    except Exception as error:  # whatever it is, the other runs go on, and the sweep names it at its end
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+@contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C, which reaches every process of a terminal, from workers started meanwhile: the sweep ends them.
+
+    They inherit the signals that this thread has blocked. The other threads receive it, and Python acts on it here.
+    """
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    for tracker in (resource_tracker, loky_tracker):
+        tracker.ensure_running()  # starting these processes later would unblock the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,0 +1,143 @@
+"""What a sweep prints: how much is to do and why, and a line for each run that has ended."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from dognet.runs.run import Run
+from dognet.stages.train import work_of
+from dognet.sweep.grid import Point
+
+NUMBER = re.compile(r"[\d.e+-]+")
+FIGURES = "train loss", "test accuracy", "seconds", "time left"
+
+
+def work_to_do(todo: Sequence[Point], points: Sequence[Point]) -> dict[Point, float]:
+    """Return about how much each point has to compute, where a longer run resumes from a shorter one."""
+    lengths: dict[str, list[int]] = {}
+    for point in points:
+        lengths.setdefault(point.trajectory, [0]).append(point.settings.ITERS)
+    amounts = {}
+    for point in todo:
+        shorter = [ITERS for ITERS in lengths[point.trajectory] if ITERS < point.settings.ITERS]
+        amounts[point] = work_of(point.settings, done=max(shorter, default=0))
+    return amounts
+
+
+def pace(finished: Sequence[Run]) -> float:
+    """Return the seconds that a unit of work took in the finished runs that began at iteration 0; NaN without any."""
+    whole = [run for run in finished if run.manifest.continued_from is None and run.manifest.seconds is not None]
+    done = sum(work_of(run.settings) for run in whole)
+    return sum(run.manifest.seconds or 0 for run in whole) / done if done else float("nan")
+
+
+def duration(seconds: float) -> str:
+    """Return a time such as 45 s, 3 min or 2 h 20 min."""
+    if seconds < 99.5:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plan(todo: Sequence[Point], points: Sequence[Point], timed: Sequence[Run], processes: int | None) -> str:
+    """Return how many runs there are, how many are finished, why the others are to do, and how long they take.
+
+    ``timed`` are finished runs from which the time is estimated; ``processes`` is None on a cluster.
+    """
+    words = f"{len(points)} run{'s' if len(points) != 1 else ''}, {len(points) - len(todo)} finished, {len(todo)} to do"
+    reasons = Counter(point.reason() for point in todo)
+    if set(reasons) - {"new"}:
+        words += f" ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
+    seconds = pace(timed) * sum(work_to_do(todo, points).values()) / (processes or 1)
+    if not seconds > 0:
+        return words
+    return f"{words}, about {duration(seconds)} {f'with {processes} at a time' if processes else 'on one core'}"
+
+
+class Table:
+    """The columns of a sweep: whole in a file; on a terminal as many as it has room for, long values shortened."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        self.digits = len(str(len(points)))
+        columns = {name: [self.shortened(point.swept[name]) for point in points] for name in points[0].swept}
+        self.widths = {name: max(len(name), *map(len, values)) for name, values in columns.items()}
+        self.numbers = {name for name, values in columns.items() if all(map(NUMBER.fullmatch, values))}
+
+    def shortened(self, value: str) -> str:
+        """Return a setting's value as it is shown."""
+        return value if self.room is None or len(value) <= 20 else f"…{value[-19:]}"
+
+    def line(self, count: str, settings: Mapping[str, str], *figures: str) -> str:
+        """Return a line, without the last figures where the terminal is too narrow for all of them."""
+        cells = [count.rjust(2 * self.digits + 1)]
+        for name, width in self.widths.items():
+            value = self.shortened(settings[name])
+            cells.append(value.rjust(width) if name in self.numbers else value.ljust(width))
+        for figure in figures:
+            if self.room is not None and len(figures) > 1 and len("  ".join([*cells, figure])) > self.room:
+                break
+            cells.append(figure)
+        return "  ".join(cells)[: self.room].rstrip()
+
+    def head(self) -> str:
+        """Return the line above the others."""
+        return self.line("", {name: name for name in self.widths}, *FIGURES)
+
+
+@contextmanager
+def progress(todo: Sequence[Point], points: Sequence[Point]) -> Iterator[None]:
+    """Print a line for each run when it ends, as its folder shows: that works with every launcher."""
+
+    def watch() -> None:
+        with suppress(BrokenPipeError):  # the reader has seen enough, as `head` has; the runs go on
+            show(before, points, ended)
+
+    ended = threading.Event()
+    before = {point: point.ended_at() for point in todo}
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def show(before: dict[Point, int], points: Sequence[Point], ended: threading.Event) -> None:
+    """Look five times a second for runs that have ended, until ``ended`` is set."""
+    if not before:
+        return
+    start, amounts = time.monotonic(), work_to_do(list(before), points)
+    whole, n_points, table = sum(amounts.values()), len(points), Table(points)
+    print(table.head(), flush=True)
+    last = False
+    while before and not last:
+        last = ended.wait(0.2)
+        for point in [point for point, stamp in before.items() if point.ended_at() not in (0, stamp)]:
+            run, error = point.run(), point.failure()
+            if run is None and error is None:
+                continue
+            del before[point]
+            left = sum(amounts[other] for other in before)
+            count = f"{n_points - len(before)}/{n_points}"
+            if run is None:
+                print(table.line(count, point.swept, f"failed: {error}"), flush=True)
+                continue
+            if len(before) == len(amounts) - 1:  # the clock starts with the first run, when the processes are there
+                start = time.monotonic() - (run.manifest.seconds or 0)
+            remaining = duration((time.monotonic() - start) * left / (whole - left)) if left else ""
+            print(table.line(count, point.swept, *figures(run), f"{remaining:>9}"), flush=True)
+
+
+def figures(run: Run) -> tuple[str, ...]:
+    """Return a finished run's figures as cells."""
+    metrics = run.figures
+    return f"{metrics.train_loss:<10.4g}", f"{metrics.test_accuracy:<13.4f}", f"{run.manifest.seconds or 0:>7.2f}"
