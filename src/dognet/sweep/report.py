@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -30,11 +31,12 @@ from dognet.sweep.members import (
     best_run,
     described,
     members_of,
-    selection_loss,
     studies_with_runs,
 )
 from dognet.sweep.study import SOLVED, Study, study_files
-from dognet.sweep.summary import Summary, percent, summarize
+
+if TYPE_CHECKING:
+    from dognet.sweep.summary import Summary
 
 
 class Report(Model):
@@ -66,6 +68,8 @@ def write_report(study: str, root: Path, *, replace_complete: bool = True) -> Re
 
     An incomplete report replaces a complete one only with ``replace_complete``.
     """
+    from dognet.sweep.summary import summarize  # and scipy with it: a sweep's workers import this module and don't wait
+
     folder = root / "experiments" / study
     file, members = members_of(study, root)
     if file and not replace_complete:
@@ -80,7 +84,11 @@ def write_report(study: str, root: Path, *, replace_complete: bool = True) -> Re
         finished=len(done),
     )
     pictures = draw(summary, best_run(members), folder, root)
-    page = [*results(report, summary, pictures), *explanation(members, pictures), *origin(file, study, members)]
+    page = [
+        *results(report, summary, pictures),
+        *explanation(summary, members, pictures),
+        *origin(file, study, members),
+    ]
     write(report.path, "\n\n".join(filter(None, page)) + "\n")
     write(folder / "report.json", report.model_dump_json(indent=1) + "\n")
     write_index(root)
@@ -130,20 +138,14 @@ def results(report: Report, summary: Summary, pictures: Sequence[str]) -> Iterat
         yield from ("## Neighbouring settings compared", compared)
 
 
-def explanation(members: Sequence[Member], pictures: Sequence[str]) -> Iterator[str]:
-    """Yield the paragraphs on the best run, and on the runs that are missing."""
+def explanation(summary: Summary, members: Sequence[Member], pictures: Sequence[str]) -> Iterator[str]:
+    """Yield the paragraphs on the best run, on the runs that are missing and on every single run."""
     yield "## The best run"
-    if best := best_run(members):
-        yield (
-            f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats. The test images play no "
-            f"part in this choice. Its test accuracy is {percent(best.figures.test_accuracy)} "
-            f"(baseline {percent(best.figures.baseline)})."
-        )
-        yield "![weights](weights.svg)" if "weights" in pictures else ""
-    else:
-        yield "There is none: the runs have different images, and losses on different images don't compare."
+    yield summary.best_sentence(best_run(members))
+    yield "![weights](weights.svg)" if "weights" in pictures else ""
     if absent := [f"- `{member.name}`: {member.missing}" for member in members if member.run is None]:
         yield from ("## Missing runs", "\n".join(absent))
+    yield from ("## The test accuracy of every run, in percent", summary.runs_table())
 
 
 def origin(study: Study | None, name: str, members: Sequence[Member]) -> Iterator[str]:

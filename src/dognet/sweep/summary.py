@@ -18,6 +18,7 @@ from scipy import stats
 
 from dognet.runs.run import Run
 from dognet.settings import is_text
+from dognet.sweep.members import selection_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,6 +92,16 @@ class Summary:
         if not (name := self.name(group, without="ITERS")):
             return f"Half of the runs get {goal} within {iterations:.0f} iterations."
         return f"The fastest setting is `{name}`: half of its runs get {goal} within {iterations:.0f} iterations."
+
+    def best_sentence(self, best: Run | None) -> str:
+        """Return in words which run is the best, and by what it was chosen."""
+        if best is None:
+            return "There is none: the runs have different images, and losses on different images don't compare."
+        return (
+            f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats. The test images play no "
+            f"part in this choice. Its test accuracy is {percent(best.figures.test_accuracy)} "
+            f"(baseline {percent(best.figures.baseline)})."
+        )
 
     def groups_table(self) -> str:
         """Return the table in Markdown with a row for each group of runs, and its legend."""
