@@ -235,6 +235,7 @@ def summarize(members: Sequence[tuple[Mapping[str, str], Run]], threshold: float
     table["iterations_to_99"] = [iterations_to_99(run) for run in runs]
     table["solved"] = table["test_accuracy"] >= threshold
     table["run"] = pd.Series(list(runs), dtype=object)
+    table = table.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
     return Summary(table, settings, threshold)
 
 
