@@ -221,7 +221,7 @@ def test_every_run_stands_in_the_last_table(summary_of: Runs) -> None:
     assert row(table, "stepSize=0.3") == ["stepSize=0.3", "50.00", "61.00"]
     assert row(table, "stepSize=3") == ["stepSize=3", "70.00", "–"]
     many = summary_of(*[({"seed": 10 + seed}, seed / 20, {}) for seed in range(20)]).runs_table()
-    assert row(many, "17") == ["17", "35.00"]
+    assert row(many, "seed 17") == ["seed 17", "35.00"]
 
 
 # --- comparisons
@@ -320,6 +320,7 @@ def test_a_run_that_breaks_is_drawn_without_a_warning(summary_of: Runs) -> None:
     whole = {"train_loss": 0.1, "curve": [(0, 0.7, 0.5), (1, 0.6, 0.5), (2, 0.5, 0.6), (10, 0.1, 0.9)]}
     runs = [({"stepSize": s, "seed": k}, 0.5, broken if s == 100 else whole) for s in (1, 100) for k in range(3)]
     summary = summary_of(*runs)
+    print(texts(summary.loss_picture()))
     assert {"stepSize=1", "stepSize=100"} < texts(summary.loss_picture())
     assert row(summary.groups_table(), "100")[5] == "inf"
 

@@ -148,9 +148,9 @@ class Summary:
                 f"apart: the sign test needs at least {MIN_SEEDS}."
             )
         legend = (
-            "Difference: of the test accuracy, the mean over the pairs of runs with the same seed and equal settings "
-            "otherwise, in percentage points. Higher and lower: the number of seeds. p: two-sided sign test over the "
-            "seeds, not corrected for the number of comparisons; below 0.05 the settings are told apart."
+            "Difference: of the test accuracy, the mean over the pairs of runs that have the same seed and differ in "
+            "this setting alone, in percentage points. Higher and lower: the number of seeds. p: two-sided sign test "
+            "over the seeds, not corrected for the number of comparisons; below 0.05 the difference is clear."
         )
         return f"{markdown(pd.DataFrame([compare(*pair) for pair in found.items()]))}\n\n{legend}"
 
@@ -165,9 +165,10 @@ class Summary:
         table = self.runs.pivot(index="group", columns="seed", values="test_accuracy")
         table = table.map(lambda value: "–" if math.isnan(value) else f"{100 * value:.2f}")
         table.index = pd.Index([self.name(group) or "test accuracy" for group in table.index], name="")
+        table.columns = [f"seed {seed}" for seed in table.columns]
         if table.shape[1] > table.shape[0]:
             table = table.T
-        return markdown(table.reset_index())
+        return markdown(table.reset_index(names=""))
 
     def loss_picture(self) -> Figure:
         """Draw the train loss of each group of runs: the median over the seeds, and a band for their middle half."""
