@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import fcntl
+import functools
 import itertools
 import os
 import shutil
@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from dognet import config, pipeline
-from dognet.config import Config
-from dognet.tracking import QUIET, Store
+from dognet.conf import compose
+from dognet.settings import Settings
+from dognet.stages.once import run_once
+from dognet.tracking.store import QUIET, Store
 
 os.environ.update(QUIET)  # before any test imports MLflow
 
@@ -103,7 +104,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(clone: Path, tmp_path: Path) -> Path:
     """A project of the test's own."""
-    return Path(shutil.copytree(clone, tmp_path / "project"))
+    return Path(shutil.copytree(clone, tmp_path / "project", symlinks=True))
 
 
 @pytest.fixture
@@ -112,20 +113,35 @@ def run(project: Path) -> Run:
     return run_in(project)
 
 
+def make_project(folder: Path, source: Path = REPOSITORY) -> Path:
+    """Make a project without Git and studies: conf/, dvc.yaml, and the source by a link."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("conf", "dvc.yaml"):
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, folder / name)
+    (folder / "src").symlink_to(source / "src")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def twelve(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the study ``grid`` of 12 finished runs, none of them in MLflow."""
-    root = tmp_path_factory.mktemp("twelve")
+    root = make_project(tmp_path_factory.mktemp("twelve") / "project")
     for hiddenNodes, stepSize, seed in itertools.product((2, 4), (0.3, 1.0), (1, 2, 3)):
-        pipeline.run(small(hiddenNodes=hiddenNodes, stepSize=stepSize, seed=seed, study="grid"), root)
+        run_once(small(hiddenNodes=hiddenNodes, stepSize=stepSize, seed=seed, study="grid"), root)
     return root
 
 
-def small(**settings: object) -> Config:
-    """The settings in conf/ with few iterations and images."""
-    usual = config.load(REPOSITORY)
-    data = dataclasses.replace(usual.data, train_rows=200, test_rows=50)
-    return dataclasses.replace(usual, **{"ITERS": 150, "data": data, **settings})
+def small(**settings: object) -> Settings:
+    """The settings in conf/ with few iterations and images, one thread, and these."""
+    data = usual().data.model_copy(update={"train_rows": 200, "test_rows": 50})
+    return usual().model_copy(update={"ITERS": 150, "threads": 1, "data": data, **settings})
+
+
+@functools.cache
+def usual() -> Settings:
+    """The settings in conf/."""
+    return compose(REPOSITORY)
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +155,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def grid(twelve: Path, empty_store: Path, tmp_path: Path) -> Path:
     """A project of the test's own: the 12 runs, and a store that has none of them yet."""
-    root = Path(shutil.copytree(twelve, tmp_path / "grid"))
+    root = Path(shutil.copytree(twelve, tmp_path / "grid", symlinks=True))
     shutil.copy(empty_store, root / "mlflow.db")
     return root
 

@@ -52,7 +52,12 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
         started = GlobalHydra.instance().is_initialized()
         with nullcontext() if started else initialize_config_dir(str(conf), version_base="1.3"):
             config = hydra_compose("config", list(overrides), return_hydra_config=True)
-        return checked(config.hydra.runtime.choices, config, [*swept, *(word.partition("=")[0].lstrip("+") for word in overrides)], conf)
+        return checked(
+            config.hydra.runtime.choices,
+            config,
+            [*swept, *(word.partition("=")[0].lstrip("+") for word in overrides)],
+            conf,
+        )
     except (HydraException, OmegaConfBaseException, OSError, RecursionError, YAMLError) as error:
         raise SettingsError(one_line(error)) from error
 
@@ -74,6 +79,8 @@ def checked(
     named = {str(name): value for name, value in values.items()}
     check_origin(named, choice, overridden, conf)
     keep_text(named, choice, conf)
+    if not isinstance(named.get("study"), str | None):  # a study named 007
+        named["study"] = as_written(conf / "execution.yaml").get("study")
     return named, choice
 
 
@@ -102,11 +109,11 @@ def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
 def keep_text(values: dict[str, Any], choice: str, conf: Path) -> None:
     """Put back text settings as they are written in conf/, where YAML made another type of them: yes, 007, 1e5."""
     data = values.get("data")
-    for name in data if isinstance(data, dict) else ():
+    if not isinstance(data, dict):
+        return
+    for name in data:
         if is_text(f"data.{name}") and not isinstance(data[name], str):
             data[name] = as_written(conf / "data" / f"{choice}.yaml").get(name)
-    if not isinstance(values.get("study"), str | None):
-        values["study"] = as_written(conf / "execution.yaml").get("study")
 
 
 def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake or a fault that one line explains: what, which value, where, the way out. A command prints that line."""
+    """A fault that a command explains in one line: what, which value, where, the way out."""

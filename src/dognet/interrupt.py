@@ -48,22 +48,30 @@ def interruptible(name: str) -> Iterator[None]:
         signal.signal(signal.SIGINT, end)
     sys.unraisablehook = end_again
     try:
-        yield
-    except BaseException as error:
+        with one_line_errors(name):
+            yield
+    except BaseException:
         if ending == signal.SIGINT:  # inside of OmegaConf or MLflow an interrupt becomes another error
             print(f"{name}: interrupted", file=sys.stderr)
         if ending:
             sys.exit(128 + ending)
-        if isinstance(error, BrokenPipeError):  # the reader has seen enough, as `head` has
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        if isinstance(error, (UserError, OSError, MemoryError, FloatingPointError)):
-            sys.exit("\n".join(f"{name}: {line}" for line in str(error).splitlines()))
         raise
 
 
+@contextmanager
+def one_line_errors(name: str) -> Iterator[None]:
+    """End the command ``name`` with a line and exit code 1 where the user or the machine is at fault."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (UserError, OSError, MemoryError, FloatingPointError) as error:
+        sys.exit("\n".join(f"{name}: {line}" for line in str(error).splitlines()))
+
+
 def stage(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Make a function the command of a stage of `dvc repro`: it runs the source that DVC hashes, and ends in one line."""
+    """Make a function the command of a stage of `dvc repro`, which runs the source that DVC hashes."""
 
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @functools.wraps(main)

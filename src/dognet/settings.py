@@ -60,9 +60,7 @@ Whole = Annotated[int, BeforeValidator(check_number)]
 Positive = Annotated[float, BeforeValidator(check_number), Field(gt=0, allow_inf_nan=False)]
 Rows = Annotated[Whole, Field(ge=10, le=10**8)]
 Seed = Annotated[Whole, Field(ge=0, le=10**15)]
-PlainName = Annotated[
-    str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")
-]
+PlainName = Annotated[str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")]
 Text = Annotated[str, Field(min_length=1), Bound("text")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Bound("64 hex digits")]
 
@@ -214,7 +212,8 @@ def listed(words: Any) -> str:
 def unknown_name(name: str) -> str:
     """Return the sentence for a name that is no setting, with the one that was meant."""
     known = {each.lower(): each for each in names()} | OTHER_NAMES
-    near = [known[hit] for word in (name, f"data.{name}") for hit in difflib.get_close_matches(word.lower(), known)]
+    words = [name] if "." in name else [name, f"data.{name}"]
+    near = [known[hit] for word in words for hit in difflib.get_close_matches(word.lower(), known) if hit != "data"]
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
     return f"no setting {name}: {hint}"
 

@@ -22,7 +22,8 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Train what is to do of the grid."""
-        from dognet.sweep.sweeper import SweepError, sweep
+        from dognet.sweep.grid import SweepError
+        from dognet.sweep.sweeper import sweep
 
         if not isinstance(self.params, Mapping):
             raise SweepError(f"hydra.sweeper.params must be a grid, as in {{seed: '1,2'}}, got {self.params!r}")

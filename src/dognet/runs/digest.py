@@ -10,12 +10,25 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dognet import network
+from dognet.files import sha256_once
 from dognet.runs.run import Images
 from dognet.settings import Settings, TrainingSettings
+
+
+def identify(settings: Settings, train_file: Path, pixels: Sequence[str]) -> Images:
+    """Return what identifies the images of a run: the file's content, the label to tell apart, the columns' names."""
+    made = settings.data.model_dump(include={"train_rows", "seed"})  # of generated images
+    return Images(
+        source=settings.source,
+        positive=settings.data.positive,
+        pixels=tuple(pixels),
+        train_sha256=sha256_once(train_file),
+        **made,
+    )
 
 
 def digest(settings: TrainingSettings, images: Images, test_sha256: str) -> str:

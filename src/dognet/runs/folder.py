@@ -60,7 +60,10 @@ def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
         if not (folder / name).is_dir():  # a folder there is not ours; writing the file will say so
             (folder / name).unlink(missing_ok=True)
     described = settings.training() | {"data": images.model_dump(mode="json", exclude_none=True)}
-    write(folder / "config.yaml", yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120))
+    write(
+        folder / "config.yaml",
+        yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120),
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -75,7 +78,9 @@ def fail(folder: Path, settings: TrainingSettings, images: Images, manifest: Man
     """Save a failed run: its settings, its error in run.json, the traceback beside it."""
     begin(folder, settings, images)
     write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
-    write_manifest(folder, manifest.model_copy(update={"status": "failed", "error": f"{type(error).__name__}: {error}"}))
+    write_manifest(
+        folder, manifest.model_copy(update={"status": "failed", "error": f"{type(error).__name__}: {error}"})
+    )
     return read_run(folder)
 
 

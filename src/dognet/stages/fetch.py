@@ -16,7 +16,7 @@ from dognet.data.images import ImagesError
 from dognet.files import sha256, sha256_once, write
 from dognet.interrupt import stage
 from dognet.project import project_root
-from dognet.runs.digest import hash_of
+from dognet.runs.digest import hash_of, identify
 from dognet.runs.run import Images
 from dognet.settings import Csv, Generated, Lecture, Model, Settings
 
@@ -43,15 +43,7 @@ def fetch(settings: Settings, root: Path) -> Images:
     if known is None or known.key != key_of(settings, root):
         known = make(settings, root)
     check_labels(known, settings)
-    made = settings.data if isinstance(settings.data, Generated) else None
-    return Images(
-        source=settings.source,
-        positive=settings.data.positive,
-        pixels=known.pixels,
-        train_sha256=sha256_once(folder / "train.csv"),
-        train_rows=made and made.train_rows,
-        seed=made and made.seed,
-    )
+    return identify(settings, folder / "train.csv", known.pixels)
 
 
 def make(settings: Settings, root: Path) -> Fetched:
@@ -66,9 +58,7 @@ def make(settings: Settings, root: Path) -> Fetched:
             write(folder / name, content)
     train_labels, test_labels = (tuple(sorted(table["label"].unique().tolist())) for table in tables)
     pixels = tuple(map(str, tables[0].columns[1:]))
-    fetched = Fetched(
-        key=key_of(settings, root), pixels=pixels, train_labels=train_labels, test_labels=test_labels
-    )
+    fetched = Fetched(key=key_of(settings, root), pixels=pixels, train_labels=train_labels, test_labels=test_labels)
     write(folder / "fetched.json", fetched.model_dump_json(indent=1) + "\n")
     return fetched
 

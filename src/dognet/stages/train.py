@@ -11,11 +11,11 @@ import numpy as np
 
 from dognet.conf import compose
 from dognet.data import images
-from dognet.files import sha256_once, write
+from dognet.files import write
 from dognet.interrupt import stage
 from dognet.network import InputError, NNet
 from dognet.network.descent import Report, State, work
-from dognet.runs.digest import code_digest, trajectory
+from dognet.runs.digest import code_digest, identify, trajectory
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, now, provenance, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
@@ -133,14 +133,7 @@ def main() -> None:
     settings = compose(Path()).model_copy(update={"study": PIPELINE.name, "force": True})
     data = Path("data", settings.source)
     table = images.read(data / "train.csv")
-    identity = Images(
-        source=settings.source,
-        positive=settings.data.positive,
-        pixels=tuple(map(str, table.columns[1:])),
-        train_sha256=sha256_once(data / "train.csv"),
-        train_rows=getattr(settings.data, "train_rows", None),
-        seed=getattr(settings.data, "seed", None),
-    )
+    identity = identify(settings, data / "train.csv", list(map(str, table.columns[1:])))
     manifest = train(settings, identity, data, PIPELINE, new_manifest(settings, identity))
     write_manifest(PIPELINE, manifest)
 

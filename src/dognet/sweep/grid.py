@@ -135,7 +135,8 @@ def plain(value: Any, sweep: object) -> Any:
 def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) -> list[tuple[dict[str, str], Settings]]:
     """Return what is swept, and the validated settings, of every combination."""
     bases: dict[object, tuple[dict[str, Any], str]] = {}
-    grid, faults = [], {}
+    grid: list[tuple[dict[str, str], Settings]] = []
+    faults: dict[str, list[str]] = {}
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
         shown = {name: str(value) for name, value in point.items()}

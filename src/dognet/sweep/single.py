@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from dognet.conf import checked, one_line, validate
+from dognet.interrupt import one_line_errors
 from dognet.network.descent import Report
 from dognet.project import project_root
 from dognet.runs.folder import now
@@ -43,10 +44,12 @@ def task(config: DictConfig) -> None:
         raise SweepError("a sweep is for hydra/sweeper=study: leave hydra/sweeper out")
     root, words = project_root(), list(HydraConfig.get().overrides.task)
     overridden = [word.partition("=")[0].lstrip("+") for word in words]
-    settings = validate(*checked(HydraConfig.get().runtime.choices, config, overridden, root / "conf"), root / "conf")
-    if settings.plan:
-        raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
-    train(settings, root, words)
+    with one_line_errors("dognet"):  # Hydra would print the words again above an error that it sees
+        choices = HydraConfig.get().runtime.choices
+        settings = validate(*checked(choices, config, overridden, root / "conf"), root / "conf")
+        if settings.plan:
+            raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
+        train(settings, root, words)
 
 
 def train(settings: Settings, root: Path, words: list[str]) -> None:

@@ -108,7 +108,9 @@ def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange
         if key in fixed and key not in settings and is_sweepable(key):
             raise StudyError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
     if strange:
-        raise StudyError(f"{path}: {', '.join(strange)} is not allowed: a study holds {listed(settings)}, solved, a grid")
+        raise StudyError(
+            f"{path}: {', '.join(strange)} is not allowed: a study holds {listed(settings)}, solved, a grid"
+        )
 
 
 def header(path: Path) -> Iterator[str]:

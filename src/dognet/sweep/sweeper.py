@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import Any, cast
 
 from filelock import FileLock, Timeout
+from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder
 from dognet.settings import Settings
 from dognet.stages.once import run_once
+from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, Point, SweepError, make_grid
 from dognet.tracking.store import without_password
 from dognet.tracking.sync import following
+
 
 def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
     """Train what is to do of the grid that the words ask for; SweepError names the runs that failed."""
@@ -54,7 +57,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
 def points_to_do(grid: Grid, *, force: bool) -> list[Point]:
     """Return the points that are not finished: short runs first, for longer ones resume from them, and wide ones first."""
     todo = [point for point in grid.points if force or point.run() is None]
-    return sorted(todo, key=lambda point: (point.settings.ITERS, -table.work_of(point.settings)))
+    return sorted(todo, key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
 
 
 def describe(grid: Grid, todo: Sequence[Point], root: Path, launcher: DictConfig) -> str:
@@ -112,17 +115,14 @@ class JobLoader:
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         """Return the settings of one run, with Hydra's own."""
         (job,) = sweep_overrides
-        config = OmegaConf.create({"job": job, "hydra": master_config.hydra})
-        with open_dict(config):
-            config.hydra.overrides.task = []
-        return config
+        return OmegaConf.create({"job": job, "hydra": master_config.hydra})
 
 
 def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence[Point]) -> dict[Point, str]:
     """Run the points with Hydra's launcher and return the errors of those that failed."""
     jobs_context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=context.callbacks)
     launcher = Plugins.instance().instantiate_launcher(jobs_context, work, config)
-    launcher.setup(hydra_context=jobs_context, task_function=work, config=light(config))
+    launcher.setup(hydra_context=jobs_context, task_function=work, config=small_config(config))
     HydraConfig.instance().set_config(config)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
@@ -160,16 +160,24 @@ def job_of(point: Point, grid: Grid) -> str:
     return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w) for w in words]})
 
 
-def light(config: DictConfig) -> DictConfig:
-    """Return of Hydra's settings what running a job needs: joblib sends them along with every run."""
-    names = ("sweep", "job", "mode", "output_subdir", "runtime", "overrides", "verbose", "callbacks", "env", "launcher")
-    hydra = OmegaConf.to_container(OmegaConf.masked_copy(config.hydra, list(names)), resolve=False)
-    return OmegaConf.create({"hydra": {**hydra, "hydra_logging": {"root": None}, "job_logging": {"root": None}}})
+def small_config(config: DictConfig) -> DictConfig:
+    """Return of Hydra's own settings what a job needs: launchers copy them about ten times and send them to workers."""
+    hydra = HydraConf(
+        mode=RunMode.MULTIRUN,
+        output_subdir=None,
+        sweep=SweepDir(dir=".", subdir="."),
+        job=JobConf(name=config.hydra.job.name, chdir=False),
+        hydra_logging={"root": None},
+        job_logging={"root": None},
+        callbacks=config.hydra.callbacks,
+    )
+    return OmegaConf.create({"hydra": OmegaConf.structured(hydra)})
 
 
 def work(config: DictConfig) -> str | None:
     """Do one run of a sweep in the process that the launcher chose, and return its error."""
-    job: dict[str, Any] = json.loads(str(OmegaConf.to_container(config, resolve=False)["job"]))
+    values = cast(dict[str, str], OmegaConf.to_container(config, resolve=False))
+    job: dict[str, Any] = json.loads(values["job"])
     try:
         root = project_root()
         check_source(root)

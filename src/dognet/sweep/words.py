@@ -63,6 +63,8 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
         whole = not multirun or value.startswith(("'", '"'))
         value = ",".join(map(quoted, [value] if whole else value.split(",")))
     override = parse(f"{name}={value}")
+    if name == "data" and not override.is_sweep_override() and not isinstance(override.value(), str):
+        raise SettingsError(f"data must be the name of a file in conf/data/, as in data=generated, got {value}")
     if not multirun and override.is_sweep_override():
         decimal = f", and a decimal number has a point: {name}={value.replace(',', '.')}"
         hint = decimal if re.fullmatch(r"-?\d+,\d+", value) else ""
