@@ -25,13 +25,13 @@ from dognet.files import write
 from dognet.runs.run import Run
 from dognet.settings import Model, TrainingSettings
 from dognet.sweep.grid import named
-from dognet.sweep.members import Member, best_run, described, members_of, studies_with_runs
-from dognet.sweep.members import ReportError as ReportError  # for those who write a report
-from dognet.sweep.members import run_to_keep as run_to_keep
+from dognet.sweep.members import Member, ReportError, best_run, described, members_of, run_to_keep, studies_with_runs
 from dognet.sweep.study import SOLVED, Study, study_files
 
 if TYPE_CHECKING:
     from dognet.sweep.summary import Summary
+
+__all__ = ["Report", "ReportError", "conclusion", "read_report", "run_to_keep", "write_index", "write_report"]
 
 
 class Report(Model):
