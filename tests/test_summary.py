@@ -173,10 +173,11 @@ def test_the_text_does_not_depend_on_the_order_of_the_runs(summary_of: Runs, tmp
         assert getattr(one, method)() == getattr(other, method)()
 
 
-def test_a_setting_that_is_text_stays_as_it_was_written(summary_of: Runs) -> None:
-    runs = [({"data.positive": label}, 1, {}) for label in ("007", "7", "1e5", "a|b")]
-    table = summary_of(*runs).groups_table()
-    assert {line.split("|")[1].strip() for line in table.splitlines()[2:6]} == {"007", "7", "1e5", "a&#124;b"}
+@pytest.mark.parametrize("labels", [("007", "7", "1e5"), ("1.0", "a|b", "0x1")])
+def test_a_setting_that_is_text_stays_as_it_was_written(summary_of: Runs, labels: tuple[str, ...]) -> None:
+    table = summary_of(*[({"data.positive": label}, 1, {}) for label in labels]).groups_table()
+    written = {label.replace("|", "&#124;") for label in labels}
+    assert {line.split("|")[1].strip() for line in table.splitlines()[2:5]} == written
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 1), (1, 1), (6, 10), (0, 10), (10, 10), (44, 60)])
@@ -325,8 +326,9 @@ def test_a_run_that_breaks_is_drawn_without_a_warning(summary_of: Runs) -> None:
     whole = {"train_loss": 0.1, "curve": [(0, 0.7, 0.5), (1, 0.6, 0.5), (2, 0.5, 0.6), (10, 0.1, 0.9)]}
     runs = [({"stepSize": s, "seed": k}, 0.5, broken if s == 100 else whole) for s in (1, 100) for k in range(3)]
     summary = summary_of(*runs)
-    print(texts(summary.loss_picture()))
-    assert {"stepSize=1", "stepSize=100"} < texts(summary.loss_picture())
+    shown = texts(summary.loss_picture())
+    assert "stepSize=1" in shown
+    assert any(text.startswith("stepSize=100") for text in shown)
     assert row(summary.groups_table(), "100")[5] == "inf"
 
 
