@@ -31,7 +31,7 @@ from pydantic import ValidationError
 
 from dognet.errors import UserError
 from dognet.files import sha256, write
-from dognet.runs.digest import code_digest, hash_of
+from dognet.runs.digest import hash_of
 from dognet.runs.run import Images, Manifest, Metrics, Provenance, Run, Versions
 from dognet.settings import Model, TrainingSettings
 
