@@ -55,7 +55,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
 
 
 def points_to_do(grid: Grid, *, force: bool) -> list[Point]:
-    """Return the points that are not finished: short runs first, for longer ones resume from them, and wide ones first."""
+    """Return the points that are not finished: short runs first, since longer ones resume from them; then wide ones."""
     todo = [point for point in grid.points if force or point.run() is None]
     return sorted(todo, key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
 
@@ -160,7 +160,8 @@ def job_of(point: Point, grid: Grid) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
     words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
-    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w.lstrip("+")) for w in words]})
+    shown = [without_password(word.lstrip("+")) for word in words]
+    return json.dumps({"settings": settings.model_dump(mode="json"), "words": shown})
 
 
 def small_config(config: DictConfig, study: str) -> DictConfig:
