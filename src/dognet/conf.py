@@ -48,6 +48,7 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
     ``swept`` are settings that get their values later.
     """
     conf = root.resolve() / "conf"
+    images_of_pipeline(conf)
     try:
         started = GlobalHydra.instance().is_initialized()
         with nullcontext() if started else initialize_config_dir(str(conf), version_base="1.3"):
@@ -71,16 +72,14 @@ def checked(
     DVC looks at.
     """
     choice = str(choices.get("data"))
-    if not PLAIN_NAME.fullmatch(choice):
-        raise SettingsError(f"data must be {bound('study')}, got {choice!r}")
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = OmegaConf.to_container(task, resolve=True)
     assert isinstance(values, dict)
     named = {str(name): value for name, value in values.items()}
     check_origin(named, choice, overridden, conf)
-    keep_text(named, choice, conf)
-    if not isinstance(named.get("study"), str | None):  # a study named 007
-        named["study"] = as_written(conf / "execution.yaml").get("study")
+    keep_text(named, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
+    if isinstance(named.get("data"), dict):
+        keep_text(named["data"], as_written(conf / "data" / f"{choice}.yaml"), "data.")
     return named, choice
 
 
@@ -91,8 +90,11 @@ def one_line(error: BaseException) -> str:
         return f"{group}={option}: no such option, there are {', '.join(error.options)}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | YAMLError) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        if cause.full_key.startswith("hydra."):
+            return f"{cause.full_key}: the launcher has no such setting"
         return unknown_name(cause.full_key)
-    return " ".join(str(cause).split()).partition(" full_key:")[0]
+    place = f"{cause.full_key}: " if isinstance(cause, OmegaConfBaseException) and cause.full_key else ""
+    return place + " ".join(str(cause).split()).partition(" full_key:")[0]
 
 
 def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
@@ -106,14 +108,11 @@ def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
     return settings.model_copy(update=name_images(settings, choice, conf))
 
 
-def keep_text(values: dict[str, Any], choice: str, conf: Path) -> None:
+def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = "") -> None:
     """Put back text settings as they are written in conf/, where YAML made another type of them: yes, 007, 1e5."""
-    data = values.get("data")
-    if not isinstance(data, dict):
-        return
-    for name in data:
-        if is_text(f"data.{name}") and not isinstance(data[name], str):
-            data[name] = as_written(conf / "data" / f"{choice}.yaml").get(name)
+    for name, value in values.items():
+        if is_text(prefix + name) and not isinstance(value, str | None):
+            values[name] = written.get(name)
 
 
 def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:
@@ -144,6 +143,8 @@ def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[
     raw = {key: OmegaConf.to_container(OmegaConf.load(path), resolve=False) for key, path in files.items()}
     written = dict(flat({**as_dict(raw[""]), **as_dict(raw["execution"]), "data": as_dict(raw["data"])}))
     faults = []
+    if "data" not in overridden and choice != images_of_pipeline(conf):
+        faults.append(f"data={choice} is {images_of_pipeline(conf)} in the second of the defaults: dvc repro reads that")
     for name, value in flat(values):
         if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
             if name not in written:
@@ -154,6 +155,16 @@ def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[
                 faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
     if faults:
         raise SettingsError("\n".join(faults))
+
+
+def images_of_pipeline(conf: Path) -> str:
+    """Return the name of the images' file, as dvc.yaml finds it: the second of the defaults in conf/config.yaml."""
+    match as_written(conf / "config.yaml"):
+        case {"defaults": [_, {"data": str(name)}, *_]}:
+            if PLAIN_NAME.fullmatch(name):
+                return name
+            raise SettingsError(f"data must be {bound('study')}, got {name!r}")
+    raise SettingsError(f"{conf / 'config.yaml'}: the second of the defaults must name the images: - data: generated")
 
 
 def as_dict(node: object) -> dict[Any, Any]:
