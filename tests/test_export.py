@@ -30,6 +30,8 @@ from dognet.runs.folder import ended_runs, fail, read_config, read_manifest, rea
 from dognet.settings import Csv
 from dognet.stages.once import run_once
 
+pytestmark = pytest.mark.process
+
 BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
 
 
@@ -123,6 +125,7 @@ def rewrite(folder: Path, **metrics: float) -> None:
 # --- it answers as the network does
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", ["generated", "own"])
 def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a_network(
     grid: Path, bare: Path, tmp_path: Path, images: str
@@ -159,6 +162,7 @@ def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a
         pytest.skip("no right to make a network with the loopback alone: served with this one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_mlflow_models_predict_answers_as_the_network_does(grid: Path, bare: Path, tmp_path: Path, kind: str) -> None:
     run_in(grid)("dognet", "export", "grid", "--to", str(tmp_path / "model"))

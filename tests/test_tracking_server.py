@@ -30,6 +30,8 @@ from dognet.stages.once import run_once
 from dognet.tracking.store import Store
 from dognet.tracking.sync import following
 
+pytestmark = pytest.mark.slow
+
 Server = Callable[[], "subprocess.Popen[bytes]"]
 
 

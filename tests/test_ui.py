@@ -25,6 +25,8 @@ from test_tracking_server import free_port
 from dognet.runs.folder import ended_runs
 from dognet.tracking import entry
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--headless",

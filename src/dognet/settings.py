@@ -214,7 +214,8 @@ def unknown_name(name: str) -> str:
     known = {each.lower(): each for each in names()} | OTHER_NAMES
     words = [name] if "." in name else [name, f"data.{name}"]
     near = [known[hit] for word in words for hit in difflib.get_close_matches(word.lower(), known) if hit != "data"]
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(each for each in names() if '.' not in each)} and data.…"
+    short = ", ".join(each for each in names() if "." not in each)
+    hint = f"did you mean {near[0]}?" if near else f"there are {short} and data.…"
     return f"no setting {name}: {hint}"
 
 
@@ -241,7 +242,7 @@ def describe_error(error: ValidationError) -> list[str]:
 def as_written(path: Path) -> dict[str, Any]:
     """Read a YAML file with every value as the text that stands there; raise SettingsError if it is none."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 - makes text, runs no code
+        values = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
