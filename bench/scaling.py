@@ -30,24 +30,23 @@ def made_up(n: int) -> tuple[Any, Any]:
 
 def loop(n: int, h: int, dtype: str) -> float:
     """Return nanoseconds an image and iteration in the hot loop."""
-    from dognet.descent import descend
+    from dognet.network.descent import State, descend
 
     X, y = made_up(n)
     X1 = np.vstack([X.T / 255, np.ones(n)]).astype(dtype)
     rng = np.random.default_rng(1)
     W1, W2 = rng.uniform(-1, 1, (5, h)).astype(dtype), rng.uniform(-1, 1, (h + 1, 1)).astype(dtype)
     iterations = max(3, WORK // (n * h))
-    descent = descend(X1, y.astype(dtype), W1, W2, 0.3, [0, 1, 1 + iterations])
-    next(descent)
-    next(descent)
+    y, state = y.astype(dtype), State(W1, W2)
+    descend(X1, y, state, 0.3, range(1), None, 1)
     start = time.process_time()
-    next(descent)
+    descend(X1, y, state, 0.3, range(iterations), None, 1)
     return (time.process_time() - start) / iterations / n * 1e9
 
 
 def memory(n: int, dtype: str) -> float:
     """Return the peak of a recorded fit, the images themselves included, in float64 matrices of their pixels."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     fit = {"hiddenNodes": 4, "stepSize": 0.3, "seed": 1, "dtype": dtype, "report": lambda *_: None}
     NNet().fit(*made_up(10_000), ITERS=2, **fit)
@@ -59,7 +58,7 @@ def memory(n: int, dtype: str) -> float:
 
 def digest(n: int, h: int, dtype: str) -> str:
     """Return the digest of the weights after ten iterations."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     net = NNet()
     net.fit(*made_up(n), hiddenNodes=h, stepSize=0.3, ITERS=10, seed=1, dtype=dtype)
