@@ -23,7 +23,7 @@ from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
-from dognet.tracking.store import without_password
+from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 

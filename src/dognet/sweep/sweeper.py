@@ -28,7 +28,7 @@ from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, Point, SweepError, make_grid
-from dognet.tracking.store import without_password
+from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 
