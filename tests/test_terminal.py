@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, environment, run_in
+from conftest import environment, make_project, run_in
 
 FEW = "tracking_uri=none", "data.train_rows=60", "data.test_rows=40"
 FIVE = "hiddenNodes=2,10", "stepSize=0.25,0.001", "ITERS=0,20", "seed=1,100", "dtype=float64,float32"
@@ -26,9 +26,7 @@ FIGURES = ["train loss", "test accuracy", "seconds", "time left"]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project without runs."""
-    shutil.copytree(REPOSITORY / "conf", tmp_path / "conf")
-    (tmp_path / "dvc.yaml").touch()
-    return tmp_path
+    return make_project(tmp_path / "project")
 
 
 def on_terminal(project: Path, *words: str, **more: str) -> str:
@@ -105,7 +103,7 @@ def test_a_reader_that_has_seen_enough_ends_no_run(project: Path) -> None:
         text=True,
     )
     assert answer.stdout.startswith("study adhoc: 6 runs")
-    assert answer.stderr in ("", "dognet: [Errno 32] Broken pipe\n")
+    assert answer.stderr == ""
     assert len(list(project.glob("experiments/adhoc/runs/*/run.json"))) == 6
 
 
@@ -126,7 +124,7 @@ def test_a_long_value_is_cut_where_it_begins_and_only_on_a_terminal(project: Pat
 
 def test_help_fits_a_screen(project: Path) -> None:
     lines = on_terminal(project, "dognet", "--help").splitlines()
-    assert len(lines) < 24
+    assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
 
 
