@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -203,19 +204,20 @@ def test_experiments_in_dvcs_copy_find_own_images_and_never_older_ones(own: Path
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message=own images")
 
-    def accuracy(*words: str) -> str:
-        run("dvc", "exp", "run", *words)
-        shown = run("dvc", "exp", "show", "--csv", "--sort-by=Created", "--sort-order=desc").stdout
-        names, _, _, newest, *_ = (line.split(",") for line in shown.splitlines())
-        return newest[names.index("test_accuracy")]
+    def accuracy(name: str) -> float:
+        ref = run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}").stdout.strip()
+        metrics = json.loads(run("git", "show", f"{ref}:experiments/pipeline/metrics.json").stdout)
+        return float(metrics["test_accuracy"])
 
-    assert accuracy("--temp") == "1.0"
+    run("dvc", "exp", "run", "--temp", "--name", "first")
+    assert accuracy("first") == 1
     (own / "test.csv").write_text((own / "test.csv").read_text() + "cat,0.1,0.4,1\ncat,0.1,0.4,1\n")
-    assert accuracy("--temp") == "0.5"
-    run("dvc", "exp", "run", "--queue", "-S", "conf/config.yaml:seed=5")
+    run("dvc", "exp", "run", "--temp", "--name", "second")
+    assert accuracy("second") == 0.5
+    run("dvc", "exp", "run", "--queue", "--name", "third", "-S", "conf/config.yaml:seed=5")
     run("dvc", "exp", "run", "--run-all", "--jobs=1")
-    name = run("dvc", "exp", "list", "--name-only").stdout.split()[-1]
-    run("dvc", "exp", "apply", name)
+    assert accuracy("third") == 0.5
+    run("dvc", "exp", "apply", "third")
     assert "data/own" not in run("dvc", "status").stdout  # its hash in dvc.lock is that of the files here
 
 
