@@ -16,7 +16,7 @@ from dognet.project import ProjectError, project_root, run_own_source
 SUBCOMMANDS = {  # name: its module, and what it does
     "ui": ("dognet.tracking.ui", "compare the runs in the browser"),
     "report": ("dognet.sweep.report", "write the answer of a study"),
-    "plot": ("dognet.stages.plot", "draw the pictures of a run"),
+    "plot": ("dognet.sweep.plot", "draw the pictures of a run"),
     "sync": ("dognet.tracking.sync", "record in MLflow what is missing there"),
     "export": ("dognet.tracking.export", "give the best network away, as an MLflow model"),
 }
