@@ -14,10 +14,10 @@ from conftest import make_project, run_in, small
 
 from dognet.runs.folder import RunError, read_manifest, read_run, write_manifest
 from dognet.stages.once import run_once
+from dognet.study import find_study
 from dognet.sweep import report
 from dognet.sweep.grid import points_of_study
 from dognet.sweep.report import ReportError, run_to_keep, write_report
-from dognet.sweep.study import find_study
 
 STUDY = """# Which way?
 #

@@ -24,8 +24,8 @@ from dognet.settings import (
     field_of,
     names,
 )
+from dognet.study import read_study
 from dognet.sweep.grid import combine, split
-from dognet.sweep.study import read_study
 from dognet.sweep.words import read_words
 
 SHA = "0123456789abcdef" * 4

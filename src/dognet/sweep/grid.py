@@ -19,7 +19,7 @@ from dognet.runs.digest import digest, folder_name, trajectory
 from dognet.runs.run import Images, Run
 from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
-from dognet.sweep.study import Study
+from dognet.study import Study
 from dognet.sweep.words import parse, read_words
 
 

@@ -13,8 +13,8 @@ from dognet.runs.digest import digest, hash_of
 from dognet.runs.folder import PIPELINE, RunError, ended_runs, read_run, run_folders, runs_folder
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
+from dognet.study import Study, read_study, study_files
 from dognet.sweep.grid import named, points_of_study
-from dognet.sweep.study import Study, read_study, study_files
 
 OF_IMAGES = "data.positive", "data.train_rows", "data.seed"
 NOT_RUN = "not run yet"

@@ -24,9 +24,9 @@ from dognet.errors import UserError
 from dognet.files import write
 from dognet.runs.run import Run
 from dognet.settings import Model, TrainingSettings
+from dognet.study import SOLVED, Study, study_files
 from dognet.sweep.grid import named
 from dognet.sweep.members import Member, ReportError, best_run, described, members_of, run_to_keep, studies_with_runs
-from dognet.sweep.study import SOLVED, Study, study_files
 
 if TYPE_CHECKING:
     from dognet.sweep.summary import Summary
