@@ -14,7 +14,7 @@ from training import SETTINGS, images
 
 def one(dtype: str, ITERS: int) -> None:
     """Fit without and with recording, in this process; print seconds and the last recorded point as JSON."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     X, y = images()
     curve: list[Any] = []

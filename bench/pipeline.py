@@ -70,7 +70,7 @@ def touch(folder: Path, n_stages: int, turn: int) -> None:
 def bare(folder: Path) -> Seconds:
     """Train with the lecture's settings on the pipeline's images, without importing or reading anything."""
     code = (
-        "import time; from pathlib import Path; from dognet import config, images; from dognet.nnet import NNet;"
+        "import time; from pathlib import Path; from dognet import config, images; from dognet.network import NNet;"
         "c = config.load(Path()); X, y = images.split(images.read(Path('data/generated/train.csv')), c.data.positive);"
         "t = time.perf_counter(); NNet().fit(X, y, c.hiddenNodes, c.stepSize, c.ITERS, c.seed);"
         "print(time.perf_counter() - t)"
@@ -96,7 +96,7 @@ def main() -> None:
             def measure(name: str, seconds: Seconds) -> None:
                 results.setdefault(name, []).append(seconds)
 
-            measure("import dognet.nnet", spent([sys.executable, "-c", "import dognet.nnet"], ours))
+            measure("import dognet.network", spent([sys.executable, "-c", "import dognet.network"], ours))
             measure("import numpy", spent([sys.executable, "-c", "import numpy"], ours))
             measure("dognet --help", spent(["dognet", "--help"], ours))
             completion = ["dognet", "--shell-completion", "query=bash"]

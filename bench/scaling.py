@@ -30,7 +30,7 @@ def made_up(n: int) -> tuple[Any, Any]:
 
 def loop(n: int, h: int, dtype: str) -> float:
     """Return nanoseconds an image and iteration in the hot loop."""
-    from dognet.descent import descend
+    from dognet.network.descent import descend
 
     X, y = made_up(n)
     X1 = np.vstack([X.T / 255, np.ones(n)]).astype(dtype)
@@ -47,7 +47,7 @@ def loop(n: int, h: int, dtype: str) -> float:
 
 def memory(n: int, dtype: str) -> float:
     """Return the peak of a recorded fit, the images themselves included, in float64 matrices of their pixels."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     fit = {"hiddenNodes": 4, "stepSize": 0.3, "seed": 1, "dtype": dtype, "report": lambda *_: None}
     NNet().fit(*made_up(10_000), ITERS=2, **fit)
@@ -59,7 +59,7 @@ def memory(n: int, dtype: str) -> float:
 
 def digest(n: int, h: int, dtype: str) -> str:
     """Return the digest of the weights after ten iterations."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     net = NNet()
     net.fit(*made_up(n), hiddenNodes=h, stepSize=0.3, ITERS=10, seed=1, dtype=dtype)

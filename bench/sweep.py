@@ -33,7 +33,7 @@ BARE = """
 import json, sys, time
 from pathlib import Path
 from dognet import images
-from dognet.nnet import NNet
+from dognet.network import NNet
 X, y = images.split(images.read(Path(sys.argv[1])), "checkerboard")
 seconds = []
 for hiddenNodes, stepSize, seed in json.loads(sys.argv[2]):

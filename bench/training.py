@@ -39,7 +39,7 @@ TARGETS = {
 
 def dognet(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
     """Train with NNet.fit, recording loss and accuracy as usual."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     curve = []
     net = NNet()
@@ -235,7 +235,7 @@ def images() -> tuple[Array, Array]:
 
 def one(way: str, ITERS: int) -> None:
     """Train once, in this process; print seconds and weights as JSON."""
-    from dognet.nnet import NNet
+    from dognet.network import NNet
 
     X, y = images()
     net = NNet()

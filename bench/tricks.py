@@ -48,7 +48,7 @@ def columns(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
 
 def whole(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
     """Train with dognet's loop, all images in one block."""
-    from dognet import descent
+    from dognet.network import descent
 
     descent.CACHE = descent.SINGLE = 2**62
     list(descent.descend(X1, y, W1, W2, STEP, [0, ITERS]))
@@ -56,7 +56,7 @@ def whole(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
 
 def dognet(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
     """Train with dognet's loop."""
-    from dognet.descent import descend
+    from dognet.network.descent import descend
 
     list(descend(X1, y, W1, W2, STEP, [0, ITERS]))
 

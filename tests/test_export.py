@@ -26,7 +26,7 @@ from test_disk import mounted
 
 from dognet import pipeline, runs, ui
 from dognet.config import SETTINGS
-from dognet.nnet import NNet
+from dognet.network import NNet
 
 BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
 
@@ -174,7 +174,7 @@ def test_a_model_is_loaded_beside_dognet_too(grid: Path) -> None:
     program = (
         "import mlflow, pandas; table = pandas.read_csv('data/generated/test.csv').tail(5)\n"
         "model = mlflow.pyfunc.load_model('models/grid')\n"
-        "from dognet import nnet, runs\n"
+        "from dognet import runs; from dognet.network import nnet\n"
         "print(nnet.__file__, list(model.predict(table).index))"
     )
     answer = run_in(grid)(sys.executable, "-c", program).stdout

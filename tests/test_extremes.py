@@ -23,7 +23,7 @@ from dognet import cli, images
 from dognet.config import Config, ConfigError
 from dognet.errors import one_line, raised_in_hydra
 from dognet.images import ImagesError
-from dognet.nnet import InputError, NNet
+from dognet.network import InputError, NNet
 
 TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
 often = settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

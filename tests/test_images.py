@@ -12,7 +12,7 @@ import pytest
 
 from dognet import images
 from dognet.images import ImagesError
-from dognet.nnet import NNet
+from dognet.network import NNet
 
 HEADER = "label,pixel0,pixel1"
 

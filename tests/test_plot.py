@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from dognet import images, pipeline, plots, runs
-from dognet.nnet import NNet
+from dognet.network import NNet
 
 PNG = [name.replace(".svg", ".png") for name in runs.PICTURES]
 

@@ -12,7 +12,7 @@ import pytest
 
 from dognet import files, pipeline, runs, sync, tracking
 from dognet.config import Config, Data
-from dognet.nnet import InputError, NNet
+from dognet.network import InputError, NNet
 from dognet.runs import RunError
 
 

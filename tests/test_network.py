@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ import pandas as pd
 import pytest
 
 from dognet import images
-from dognet.descent import descend, recorded_iterations
-from dognet.nnet import InputError, NNet, logistic, logloss, probabilities
+from dognet.network import InputError, NNet, logistic, logloss
+from dognet.network.descent import State, recorded_iterations
+from dognet.network.gradient import forward, gradient
 
 GOOD = {
     "X": np.array([[0, 255, 9], [7, 0, 255], [255, 3, 0], [0, 90, 0]]),
@@ -27,6 +29,9 @@ GOOD = {
     "ITERS": 3,
     "seed": 1,
 }
+
+
+STATE = State(np.zeros((4, 2)), np.zeros((3, 1)))
 
 
 def some_images(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -119,11 +124,11 @@ def test_training_agrees_with_a_plain_loop_over_images(hiddenNodes: int, stepSiz
     np.testing.assert_allclose(points, curve, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [1000, 1024, 2500])
+@pytest.mark.parametrize("n", [2000, 2048, 5000])
 def test_images_in_several_blocks_train_like_images_in_one(n: int) -> None:
     X, y = some_images(n)
     net = NNet()
-    net.fit(X, y, hiddenNodes=16, stepSize=0.3, ITERS=3, seed=2)  # 1024 images of 16 hidden nodes are a block
+    net.fit(X, y, hiddenNodes=16, stepSize=0.3, ITERS=3, seed=2)  # 5000 are three parts, cut in blocks of at least 1024
     rng = np.random.default_rng(2)
     W1, W2 = rng.uniform(-1, 1, (5, 16)), rng.uniform(-1, 1, (17, 1))
     X1 = np.column_stack([X / 255, np.ones(n)])
@@ -143,16 +148,15 @@ def test_gradient_matches_central_difference(name: str) -> None:
     X1 = np.vstack([X.T / 255, np.ones(len(X))])
     rng = np.random.default_rng(8)
     weights = {"W1": rng.normal(size=(5, 3)), "W2": rng.normal(size=(4, 1))}
-    after = {key: value.copy() for key, value in weights.items()}
-    list(descend(X1, y.astype(float), after["W1"], after["W2"], 1.0, [0, 1]))
-    gradient = weights[name] - after[name]
-    for index in np.ndindex(gradient.shape):
+    dW1, dW2 = gradient(X1, y, **weights)
+    slope = {"W1": dW1 * weights["W2"][:-1].T, "W2": dW2}[name]  # the factor that gradient leaves to the update
+    for index in np.ndindex(slope.shape):
         losses = []
         for sign in (1, -1):
             moved = {key: value.copy() for key, value in weights.items()}
             moved[name][index] += sign * 1e-5
-            losses.append(logloss(probabilities(X1, **moved), y).mean())
-        assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(gradient[index], abs=1e-9), index
+            losses.append(logloss(forward(X1, **moved)[1], y).sum())
+        assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(slope[index], abs=1e-7), index
 
 
 def test_zero_weights_give_the_loss_of_a_coin_toss() -> None:
@@ -175,16 +179,27 @@ def test_initial_weights_are_drawn_as_in_the_lecture() -> None:
 
 
 @pytest.mark.parametrize("done", [0, 1, 100, 130, 137])
-def test_going_on_comes_to_the_same_bits_and_points_as_one_go(done: int) -> None:
+def test_resuming_a_shorter_run_comes_to_the_same_bits_and_points(done: int) -> None:
     X, y = some_images()
     whole, rest = {}, {}
-    once, twice = NNet(), NNet()
+    once, short, twice = NNet(), NNet(), NNet()
     once.fit(X, y, 4, 0.3, 250, 3, report=lambda *point: whole.update({point[0]: point}))
-    twice.fit(X, y, 4, 0.3, done, 3)
-    twice.go_on(X, y, 0.3, done, 250, report=lambda *point: rest.update({point[0]: point}))
+    short.fit(X, y, 4, 0.3, done, 3)
+    before = short.state.copy()
+    twice.fit(X, y, 4, 0.3, 250, 3, resume=(done, short.state), report=lambda *point: rest.update({point[0]: point}))
     assert once.W1.tobytes() == twice.W1.tobytes()
     assert once.W2.tobytes() == twice.W2.tobytes()
+    assert short.W1.tobytes() == before.W1.tobytes()
     assert rest == {iteration: point for iteration, point in whole.items() if iteration >= done}
+
+
+def test_a_report_sees_the_state_of_its_iteration() -> None:
+    X, y = some_images()
+    states, net, shorter = {}, NNet(), NNet()
+    net.fit(X, y, 4, 0.3, 30, 3, report=lambda iteration, *_: states.update({iteration: net.state.copy()}))
+    shorter.fit(X, y, 4, 0.3, 17, 3)
+    assert states[17].W1.tobytes() == shorter.W1.tobytes()
+    assert states[30].W2.tobytes() == net.W2.tobytes()
 
 
 def test_logistic_is_right_at_both_ends_and_for_any_shape() -> None:
@@ -243,6 +258,14 @@ def test_weights_that_stop_being_finite_raise() -> None:
         ({"stepSize": 10**400}, "stepSize must be a positive finite number, got 10000"),
         ({"stepSize": "0.1"}, "stepSize must be a positive finite number, got '0.1'"),
         ({"stepSize": True}, "stepSize must be a positive finite number, got True"),
+        ({"threads": 0}, "threads must be a whole number of at least 1, got 0"),
+        ({"resume": (4, STATE)}, "the iteration of resume must be at most ITERS=3, got 4"),
+        ({"resume": (-1, STATE)}, "the iteration of resume must be a whole number of at least 0, got -1"),
+        (
+            {"resume": (1, STATE), "hiddenNodes": 3},
+            r"W1 of resume must be float64 of shape \(4, 3\), got float64 of \(4, 2\)",
+        ),
+        ({"resume": (1, STATE), "dtype": "float32"}, "W1 of resume must be float32 of shape"),
         ({"dtype": "float16"}, "dtype must be float64 or float32, got 'float16'"),
     ],
 )
@@ -259,6 +282,12 @@ def test_a_fit_that_is_refused_leaves_the_network_as_it_was() -> None:
     with pytest.raises(FloatingPointError):
         net.fit(**GOOD | {"stepSize": 1e308, "ITERS": 1000})
     assert net.W1.tobytes() == before
+    with pytest.raises(InputError):
+        net.fit(**GOOD | {"y": ["a", "b", "b", "c"]})
+    with pytest.raises(ZeroDivisionError):
+        net.fit(**GOOD | {"report": lambda *_: 1 / 0})
+    assert net.W1.tobytes() == before
+    assert net.y_classes.tolist() == [0, 1]
 
 
 def test_predict_refuses_what_it_cannot_work_with() -> None:
@@ -277,11 +306,6 @@ def test_predict_refuses_what_it_cannot_work_with() -> None:
         NNet(weights.W1, weights.W2).predict(X)
     with pytest.raises(InputError, match="y_classes is not known"):
         NNet(weights.W1, weights.W2).save("nowhere.npz")
-
-
-def test_going_on_refuses_other_classes() -> None:
-    with pytest.raises(InputError, match="y must have the classes"):
-        trained().go_on(GOOD["X"], ["a", "b", "b", "a"], 0.5, 3, 5)
 
 
 @pytest.mark.parametrize(
@@ -380,26 +404,110 @@ def test_float32_takes_the_same_way_with_fewer_digits() -> None:
     assert not np.array_equal(nets["float32"].W1, nets["float64"].W1)
 
 
+def python(code: str, **environment: str) -> str:
+    """Run code in a process of its own and return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    ).stdout
+
+
 def test_the_network_needs_nothing_but_numpy() -> None:
-    code = "import sys, dognet.nnet; print(*{m.partition('.')[0] for m in sys.modules} & {'pandas', 'mlflow', 'hydra'})"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
-
-
-@pytest.mark.parametrize(("n", "hiddenNodes"), [(4000, 4), (30_000, 64), (5000, 256)])
-def test_the_result_does_not_depend_on_the_number_of_blas_threads(n: int, hiddenNodes: int) -> None:
     code = (
-        "import hashlib, numpy as np; from dognet.nnet import NNet; rng = np.random.default_rng(1); net = NNet();"
-        f"net.fit(rng.uniform(0, 255, ({n}, 4)), rng.random({n}) < 0.5, {hiddenNodes}, 0.3, 5, 1);"
-        "print(hashlib.sha256(net.W1.tobytes() + net.W2.tobytes()).hexdigest())"
+        "import sys; from importlib.metadata import packages_distributions as installed;"
+        "sys.modules['threadpoolctl'] = None;"  # as where it is not installed
+        "from dognet import NNet, logistic, logloss; net = NNet();"
+        "net.fit([[0], [255]], [0, 1], 1); net.predict([[0]]);"
+        "print({m.partition('.')[0] for m in sys.modules} & set(installed()) - {'threadpoolctl'})"
     )
+    assert eval(python(code)) - {"dognet"} == {"numpy"}
+
+
+def test_importing_dognet_does_not_load_numpy_so_that_a_command_may_still_set_its_threads() -> None:
+    assert python("import sys, dognet; print('numpy' in sys.modules, hasattr(dognet, 'other'))") == "False False\n"
+
+
+DIGESTS = """
+import hashlib, sys, numpy as np
+from dognet import NNet
+
+for n, p, h in [(4000, 4, 4), (60_000, 4, 64), (5000, 4, 256), (3001, 784, 20), (300, 784, 3)]:
+    rng, net, curve = np.random.default_rng(1), NNet(), []
+    X, y = rng.uniform(0, 255, (n, p)), rng.random(n) < 0.5
+    net.fit(X, y, h, 0.3, 4, 1, report=lambda *point: curve.append(point), threads=int(sys.argv[1]))
+    results = net.W1, net.W2, net.predict(X, "probs"), np.array(curve)
+    print(n, p, h, hashlib.sha256(b"".join(array.tobytes() for array in results)).hexdigest())
+"""
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads_of_blas_or_ours() -> None:
     results = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for threads in ("1", "2", "4")
+        python(f"import sys; sys.argv = ['', '{ours}']" + DIGESTS, OPENBLAS_NUM_THREADS=str(blas))
+        for ours, blas in [(1, 1), (1, 2), (1, 4), (2, 2), (3, 1), (3, 2), (7, 1), (7, 2)]
     }
+    assert len(results) == 1, "\n".join(results)
+
+
+def test_many_trainings_on_many_threads_all_come_to_the_same_bits() -> None:
+    rng, results = np.random.default_rng(1), set()
+    X, y = rng.uniform(0, 255, (4200, 65)), rng.random(4200) < 0.5
+    for _ in range(40):
+        net = NNet()
+        net.fit(X, y, 9, 0.3, 5, 1, threads=7)
+        results.add(net.W1.tobytes() + net.W2.tobytes())
     assert len(results) == 1
+
+
+MOMENTUM = {
+    "descent.py": {
+        "    W2: Array  # (h+1, 1)\n": "    W2: Array  # (h+1, 1)\n    V1: Array\n    V2: Array\n",
+        "cls(W1, W2)": "cls(W1, W2, np.zeros_like(W1), np.zeros_like(W2))",
+        "state.W1 -= rate": "state.V1 *= 0.9; state.V1 -= rate",
+        "state.W2 -= rate * dW2": "state.V2 *= 0.9; state.V2 -= rate * dW2; state.W1 += state.V1; state.W2 += state.V2",
+    }
+}
+WITH_MOMENTUM = """
+import numpy as np
+from dognet import NNet
+from dognet.network.descent import State
+
+rng = np.random.default_rng(1)
+X, y = rng.uniform(0, 255, (60, 4)), rng.random(60) < 0.5
+settings = {"X": X, "y": y, "hiddenNodes": 4, "stepSize": 0.3, "seed": 3}
+
+def bits(net):
+    return b"".join(array.tobytes() for array in net.state.arrays().values())
+
+def resumed(iteration, state):
+    net = NNet()
+    net.fit(**settings, ITERS=250, resume=(iteration, state))
+    return bits(net)
+
+straight, watched, short, states = NNet(), NNet(), NNet(), {}
+straight.fit(**settings, ITERS=250)
+watched.fit(**settings, ITERS=250, report=lambda iteration, *_: states.update({iteration: watched.state.copy()}))
+short.fit(**settings, ITERS=130)
+short.save("weights.npz")
+np.savez("state.npz", **short.state.arrays())
+forgetful = State.at(short.W1, short.W2)
+print(
+    bits(straight) == bits(watched) == resumed(130, NNet.load("weights.npz").state)
+    == resumed(130, State.from_arrays(np.load("state.npz"))) == resumed(100, states[100]),
+    sorted(states[100].arrays()),
+    bits(straight) == resumed(130, forgetful),
+)
+"""
+
+
+def test_momentum_takes_a_field_and_the_update_to_be_resumed_and_copied(tmp_path: Path) -> None:
+    source = Path(sys.modules["dognet"].__file__).parent
+    shutil.copytree(source / "network", tmp_path / "dognet" / "network", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(source / "__init__.py", tmp_path / "dognet")
+    for name, changes in MOMENTUM.items():
+        path = tmp_path / "dognet" / "network" / name
+        code = path.read_text()
+        for old, new in changes.items():
+            assert code.count(old) == 1, old
+            code = code.replace(old, new)
+        path.write_text(code)
+    code = f"import os; os.chdir({str(tmp_path)!r})" + WITH_MOMENTUM
+    assert python(code, PYTHONPATH=str(tmp_path)) == "True ['V1', 'V2', 'W1', 'W2'] False\n"

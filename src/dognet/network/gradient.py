@@ -1,0 +1,63 @@
+"""The mathematics: probabilities, loss and gradient of a few images. The letters are those of nnet.py.
+
+With dA for the slope of the summed log loss along A, and H for X2 without its row of ones (nothing leads back to a
+constant), the chain rule gives
+
+    dZ2 = yhat - y                      dW2 = X2 dZ2ᵀ
+    dZ1 = W2 · dZ2 · H · (1 - H)        dW1 = X1 dZ1ᵀ
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def logistic(x: Any) -> Array:
+    """Return 1 / (1 + e^-x), for x of any shape."""
+    with np.errstate(over="ignore"):  # 1 / (1 + inf) is 0, as it should be
+        return 1 / (1 + np.exp(np.negative(x)))
+
+
+def logloss(yhat: Any, y: Any) -> Array:
+    """Return -(y·log yhat + (1-y)·log(1-yhat)) per image, in nats: 0 if certain and right, inf if certain and wrong."""
+    yhat, y = np.asarray(yhat, float), np.asarray(y, float)
+    # log1p(-yhat) is log(1 - yhat), exact near 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0·log 0 is 0 here, as its limit is
+        return np.where(y == 0, 0, -y * np.log(yhat)) + np.where(y == 1, 0, (y - 1) * np.log1p(-yhat))
+
+
+def forward(X1: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
+    """Return X2 and yhat of the images X1."""
+    X2 = np.ones((len(W2), X1.shape[1]), W1.dtype)  # (h+1, n)
+    logistic_of_minus(np.matmul(-W1.T, X1, out=X2[:-1]))  # (h, n)
+    yhat = logistic_of_minus(-W2.T @ X2)  # (1, n)
+    return X2, yhat
+
+
+def logistic_of_minus(Z: Array) -> Array:
+    """Turn -Z into logistic(Z) in place, and return it."""
+    np.exp(Z, out=Z)
+    Z += 1
+    return np.divide(1, Z, out=Z)
+
+
+def gradient(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
+    """Return dW1, which lacks its factor W2, and dW2, summed over the images X1 with y (n,), which is 0 or 1."""
+    X2, yhat = forward(X1, W1, W2)  # (h+1, n), (1, n)
+    H = X2[:-1]  # (h, n)
+    dZ2 = yhat - y  # (1, n)
+    dW2 = X2 @ dZ2.T  # (h+1, 1)
+    dZ1 = (1 - H) * H * dZ2  # (h, n); its factor W2, the same for every image, is left to the update
+    dW1 = X1 @ dZ1.T  # (p+1, h)
+    return dW1, dW2
+
+
+def score(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[float, int]:
+    """Return the log loss in nats, summed over the images, and the number of images classified correctly."""
+    yhat = forward(X1, W1, W2)[1][0]  # (n,)
+    loss = 0 - np.log(np.where(y == 1, yhat, 1 - yhat)).sum()  # 0 and not -0 where all are certain
+    return float(loss), int(((yhat > 0.5) == y).sum())
