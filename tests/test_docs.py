@@ -21,7 +21,7 @@ from test_tracking_server import free_port, postgres
 
 __all__ = ["postgres"]
 
-from dognet.config import BOUNDS
+
 
 PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").rglob("*.md"))
 FRONT = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
