@@ -50,15 +50,15 @@ def whole(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
     """Train with dognet's loop, all images in one block."""
     from dognet.network import descent
 
-    descent.CACHE = descent.SINGLE = 2**62
-    list(descent.descend(X1, y, W1, W2, STEP, [0, ITERS]))
+    descent.CACHE, descent.PARTS = 2**62, 1
+    descent.descend(X1, y, descent.State(W1, W2), STEP, range(ITERS), None, 1)
 
 
 def dognet(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
     """Train with dognet's loop."""
-    from dognet.network.descent import descend
+    from dognet.network.descent import State, descend
 
-    list(descend(X1, y, W1, W2, STEP, [0, ITERS]))
+    descend(X1, y, State(W1, W2), STEP, range(ITERS), None, 1)
 
 
 WAYS: dict[str, tuple[str, Callable[..., None]]] = {

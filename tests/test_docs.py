@@ -173,7 +173,7 @@ def test_links_of_the_plain_pages_lead_somewhere(name: str) -> None:
 
 
 def test_the_mathematics_shows_the_lines_of_the_code() -> None:
-    sources = [(REPOSITORY / f"src/dognet/{name}.py").read_text(encoding="utf-8") for name in ("nnet", "descent")]
+    sources = [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "src/dognet/network").glob("*.py"))]
     code = "".join(f"{line.strip()}\n" for source in sources for line in source.splitlines())
     pieces = [content for file, language, content in blocks("docs/mathematics.md") if language == "python" and not file]
     assert len(pieces) > 10

@@ -419,7 +419,7 @@ def test_the_network_needs_nothing_but_numpy() -> None:
         "net.fit([[0], [255]], [0, 1], 1); net.predict([[0]]);"
         "print({m.partition('.')[0] for m in sys.modules} & set(installed()) - {'threadpoolctl'})"
     )
-    assert eval(python(code)) - {"dognet"} == {"numpy"}
+    assert eval(python(code)) - {"dognet", "_distutils_hack"} == {"numpy"}  # the hack is setuptools', at start-up
 
 
 def test_importing_dognet_does_not_load_numpy_so_that_a_command_may_still_set_its_threads() -> None:
@@ -430,10 +430,10 @@ DIGESTS = """
 import hashlib, sys, numpy as np
 from dognet import NNet
 
-for n, p, h in [(4000, 4, 4), (60_000, 4, 64), (5000, 4, 256), (3001, 784, 20), (300, 784, 3)]:
+for n, p, h in [(4000, 4, 4), (20_011, 4, 64), (2000, 4, 256), (3001, 784, 20), (300, 784, 3)]:
     rng, net, curve = np.random.default_rng(1), NNet(), []
     X, y = rng.uniform(0, 255, (n, p)), rng.random(n) < 0.5
-    net.fit(X, y, h, 0.3, 4, 1, report=lambda *point: curve.append(point), threads=int(sys.argv[1]))
+    net.fit(X, y, h, 0.3, 2, 1, report=lambda *point: curve.append(point), threads=int(sys.argv[1]))
     results = net.W1, net.W2, net.predict(X, "probs"), np.array(curve)
     print(n, p, h, hashlib.sha256(b"".join(array.tobytes() for array in results)).hexdigest())
 """
@@ -442,7 +442,7 @@ for n, p, h in [(4000, 4, 4), (60_000, 4, 64), (5000, 4, 256), (3001, 784, 20), 
 def test_the_result_does_not_depend_on_the_number_of_threads_of_blas_or_ours() -> None:
     results = {
         python(f"import sys; sys.argv = ['', '{ours}']" + DIGESTS, OPENBLAS_NUM_THREADS=str(blas))
-        for ours, blas in [(1, 1), (1, 2), (1, 4), (2, 2), (3, 1), (3, 2), (7, 1), (7, 2)]
+        for ours, blas in [(1, 1), (1, 2), (2, 1), (2, 4), (3, 2), (7, 1), (7, 2)]
     }
     assert len(results) == 1, "\n".join(results)
 

@@ -32,7 +32,8 @@ def logloss(yhat: Any, y: Any) -> Array:
 
 def forward(X1: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
     """Return X2 and yhat of the images X1."""
-    X2 = np.ones((len(W2), X1.shape[1]), W1.dtype)  # (h+1, n)
+    X2 = np.empty((len(W2), X1.shape[1]), W1.dtype)  # (h+1, n)
+    X2[-1] = 1
     logistic_of_minus(np.matmul(-W1.T, X1, out=X2[:-1]))  # (h, n)
     yhat = logistic_of_minus(-W2.T @ X2)  # (1, n)
     return X2, yhat
@@ -51,7 +52,9 @@ def gradient(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
     H = X2[:-1]  # (h, n)
     dZ2 = yhat - y  # (1, n)
     dW2 = X2 @ dZ2.T  # (h+1, 1)
-    dZ1 = (1 - H) * H * dZ2  # (h, n); its factor W2, the same for every image, is left to the update
+    dZ1 = 1 - H  # (h, n)
+    dZ1 *= H
+    dZ1 *= dZ2  # its factor W2, the same for every image, is left to the update
     dW1 = X1 @ dZ1.T  # (p+1, h)
     return dW1, dW2
 

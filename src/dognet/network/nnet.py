@@ -57,12 +57,12 @@ class NNet:
             self.state = State.at(*check_weights(W1, W2))
 
     @property
-    def W1(self) -> Array | None:
+    def W1(self) -> Array | None:  # noqa: N802 the lecture's names
         """The weights of the hidden nodes, or None before ``fit``."""
         return None if self.state is None else self.state.W1
 
     @property
-    def W2(self) -> Array | None:
+    def W2(self) -> Array | None:  # noqa: N802
         """The weights of the output, or None before ``fit``."""
         return None if self.state is None else self.state.W2
 
@@ -147,10 +147,9 @@ class NNet:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state and y_classes to one .npz file; a file at ``path`` stays whole until the new one is."""
-        self.weights()
+        arrays = self._known_state().arrays() | {"y_classes": self._known_classes()}
         path = Path(path)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        arrays = self.state.arrays() | {"y_classes": self._known_classes()}
         try:
             with open(part, "wb") as file:
                 np.savez(file, **arrays, allow_pickle=False)
@@ -173,9 +172,13 @@ class NNet:
 
     def weights(self) -> tuple[Array, Array]:
         """Return W1 and W2, of a network that has them."""
+        state = self._known_state()
+        return state.W1, state.W2
+
+    def _known_state(self) -> State:
         if self.state is None:
             raise InputError("the network has no weights yet, got W1=None: call fit() first")
-        return self.state.W1, self.state.W2
+        return self.state
 
     def _known_classes(self) -> Array:
         if self.y_classes is None:
