@@ -113,6 +113,13 @@ def run(project: Path) -> Run:
     return run_in(project)
 
 
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that must stand in the file."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def make_project(folder: Path, source: Path = REPOSITORY) -> Path:
     """Make a project without Git and studies: conf/, dvc.yaml, and the source by a link."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import run_in, small
+from conftest import make_project, run_in, small
 
-from dognet import pipeline, runs
+from dognet.runs.digest import folder_name
+from dognet.runs.folder import FILES, PIPELINE, ended_runs, read_run, runs_folder
+from dognet.stages.once import run_once
 
 FULL = "No space left on device"
 
@@ -35,8 +37,7 @@ def mounted(folder: Path, size: str) -> Iterator[Path]:
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk with a project on it."""
     with mounted(tmp_path / "disk", "8m") as folder:
-        (folder / "dvc.yaml").touch()
-        yield folder
+        yield make_project(folder)
 
 
 def fill(disk: Path, left: int) -> Callable[[], None]:
@@ -47,24 +48,24 @@ def fill(disk: Path, left: int) -> Callable[[], None]:
 
 
 def test_a_run_on_a_full_disk_fails_at_any_file_and_succeeds_when_there_is_room(disk: Path) -> None:
-    before = pipeline.run(small(), disk)
+    before = run_once(small(), disk)
     for kilobytes in range(0, 4096, 4):  # a file more each time or so
-        config = small(seed=kilobytes)
-        folder = pipeline.runs_folder(disk, config.study) / runs.folder_name(config)
+        settings = small(seed=kilobytes)
+        folder = runs_folder(disk, settings.study) / folder_name(settings)
         make_room = fill(disk, 1024 * kilobytes)
         try:
-            done = pipeline.run(config, disk)
+            done = run_once(settings, disk)
         except OSError as error:
             assert FULL in str(error)
-            assert [run.folder for run in runs.over(disk) if run.finished] == [before.folder]
+            assert [run.folder for run in ended_runs(disk / "experiments") if run.finished] == [before.folder]
             assert not list(folder.glob("*.part"))
         else:
             break
         finally:
             make_room()
         shutil.rmtree(folder, ignore_errors=True)
-    assert kilobytes >= 4 * len(runs.FILES)
-    assert done == runs.read(done.folder)
+    assert kilobytes >= 4 * len(FILES)
+    assert done == read_run(done.folder)
 
 
 def test_a_sweep_on_a_full_disk_names_each_run_and_the_same_command_goes_on(disk: Path) -> None:
@@ -84,16 +85,13 @@ def test_a_sweep_on_a_full_disk_names_each_run_and_the_same_command_goes_on(disk
 
 
 @pytest.mark.parametrize("left", [8192, 16384, 24576])
-def test_a_full_disk_for_temporary_files_is_told_and_later_the_run_is_recorded(tmp_path: Path, left: int) -> None:
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "dvc.yaml").touch()
-    run = run_in(tmp_path / "project")
+def test_a_full_disk_for_temporary_files_is_one_line_and_later_the_run_is_recorded(tmp_path: Path, left: int) -> None:
+    run = run_in(make_project(tmp_path / "project"))
     with mounted(tmp_path / "temporary", "300k") as folder:
         fill(folder, left)  # with nothing left Python would look elsewhere
         answer = run("dognet", "ITERS=10", TMPDIR=str(folder))
-    told = f"dognet: 1 run is not recorded in MLflow ({folder}: {FULL}): dognet-sync records it\n"
-    assert answer.stderr == told
-    assert run("dognet-sync").stdout == "1 recorded, 0 were there\n"
+    assert answer.stderr == f"dognet: 1 run is not recorded in MLflow ({folder}: {FULL}): dognet sync records it\n"
+    assert run("dognet", "sync").stdout == "1 recorded, 0 were there\n"
 
 
 def test_dvc_repro_on_a_full_disk_fails_and_the_same_command_goes_on(clone: Path, tmp_path: Path) -> None:
@@ -107,24 +105,24 @@ def test_dvc_repro_on_a_full_disk_fails_and_the_same_command_goes_on(clone: Path
             assert re.search(f"{FULL}|database or disk is full", answer.stdout + answer.stderr)
             make_room()
         assert "MLflow has it as run" in run("dvc", "repro").stdout
-        assert runs.read(project / runs.PIPELINE).metrics["test_accuracy"] == 1
+        assert read_run(project / PIPELINE).figures.test_accuracy == 1
         assert "up to date" in run("dvc", "repro").stdout
 
 
-def test_a_folder_that_is_not_to_be_written_is_told_in_one_line(disk: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(disk: Path) -> None:
     run = run_in(disk)
     run("dognet", "ITERS=10")
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     for words, way in {
         ("dognet", "ITERS=20", "tracking_uri=none"): "Read-only file system",
         ("dognet", "--multirun", "seed=1,2", "tracking_uri=none"): "Read-only file system",
-        ("dognet-report", "adhoc"): "Read-only file system",
-        ("dognet-sync", "--tracking-uri", f"sqlite:///{disk}/other.db"): "dognet-sync records it",
+        ("dognet", "report", "adhoc"): "Read-only file system",
+        ("dognet", "sync", "--tracking-uri", f"sqlite:///{disk}/other.db"): "dognet sync records it",
     }.items():
         answer = run(*words, check=False)
         assert answer.returncode == 1, words
         assert answer.stderr.count("\n") == 1, answer.stderr
-        assert answer.stderr.startswith(f"{words[0]}: ")
+        assert answer.stderr.startswith("dognet")
         assert way in answer.stderr
 
 
@@ -132,22 +130,16 @@ def test_a_folder_that_is_not_to_be_written_is_told_in_one_line(disk: Path) -> N
     "name", ["it's", 'a "b" $HOME', "#1; x&y", " trail ", "-dash", "a,b=c", "back\\slash", "[x]*{y}"]
 )
 def test_a_project_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "dvc.yaml").touch()
-    run = run_in(folder)
+    run = run_in(make_project(tmp_path / name))
     assert "2/2" in run("dognet", "--multirun", "seed=1,2", "ITERS=10").stdout
-    assert run("dognet-sync").stdout == "0 recorded, 2 were there\n"
-    assert run("dognet-report", "adhoc").stdout.endswith("\nexperiments/adhoc/report.md\n")
+    assert run("dognet", "sync").stdout == "0 recorded, 2 were there\n"
+    assert run("dognet", "report", "adhoc").stdout.endswith("\nexperiments/adhoc/report.md\n")
 
 
 @pytest.mark.parametrize("name", ["100%25", "who?"])
-def test_a_folder_whose_name_mlflow_cannot_take_is_told_and_trains_all_the_same(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "dvc.yaml").touch()
-    run = run_in(folder)
+def test_a_folder_whose_name_mlflow_cannot_take_is_one_line_and_trains_all_the_same(tmp_path: Path, name: str) -> None:
+    run = run_in(make_project(tmp_path / name))
     answer = run("dognet", "ITERS=10")
     assert answer.stderr.count("\n") == 1
     assert "MLflow opens no SQLite file with % or ? in its path: set tracking_uri" in answer.stderr
-    assert run("dognet-sync", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db").stdout.startswith("1 recorded")
+    assert run("dognet", "sync", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db").stdout.startswith("1 recorded")

@@ -1,8 +1,10 @@
-"""Stage fetch: the lecture's files from a git server, the user's own, and nothing written when a check fails."""
+"""Stage fetch: the lecture's files from a git server or DVC's remote, the user's own, and what it does only once."""
 
 from __future__ import annotations
 
-import dataclasses
+import os
+import re
+import shutil
 import socket
 import subprocess
 import time
@@ -10,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Run, run_in, small
+from conftest import Run, edit, run_in, small
 
-from dognet import files
-from dognet.fetch import fetch
-
-COMMIT = "fc520f87ea3f16ab5b952a0f74abeeac8f130176"
+from dognet.conf import compose
+from dognet.data.images import ImagesError
+from dognet.stages.fetch import fetch
 
 
 @pytest.fixture
@@ -31,6 +32,9 @@ def course(lecture: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
     git("git", "init", "--quiet")
     git("git", "add", "--all")
     git("git", "commit", "--quiet", "--message=data")
+    git("git", "config", "uploadpack.allowFilter", "true")  # as GitHub has it
+    other = git("git", "rev-parse", "HEAD:data/mnist_train.csv").stdout.strip()
+    (repository / ".git" / "objects" / other[:2] / other[2:]).unlink()  # a clone of everything fails
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -48,54 +52,89 @@ def course(lecture: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
         server.wait()
 
 
-def point_at(project: Path, url: str, commit: str) -> None:
-    path = project / "data.dvc"
-    pinned = path.read_text().replace(COMMIT, commit)
-    path.write_text(pinned.replace("https://github.com/ben519/nnets-for-your-dog", url))
+def point_at(project: Path, url: str, commit: str = "0" * 40) -> None:
+    """Make a repository the one of the course."""
+    path = project / "conf" / "data" / "lecture.yaml"
+    text = re.sub("^url: .*", f"url: {url}", path.read_text(), flags=re.MULTILINE)
+    path.write_text(re.sub("^rev: .*", f"rev: {commit}", text, flags=re.MULTILINE))
 
 
-def test_the_lectures_images_come_through_data_dvc(project: Path, run: Run, course: tuple[str, str]) -> None:
+def use(project: Path, data: str) -> None:
+    """Choose the images of `dvc repro`, and little work."""
+    edit(project / "conf" / "config.yaml", "data: generated", f"data: {data}")
+    edit(project / "conf" / "config.yaml", "ITERS: 10000", "ITERS: 3000")
+
+
+def copy_lecture(lecture: Path, project: Path) -> Path:
+    """Copy the course's files to where they belong."""
+    folder = project / "data" / "raw" / "lecture"
+    folder.mkdir(parents=True)
+    for path in lecture.glob("*.csv"):
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def test_the_lectures_images_come_from_the_courses_repository(
+    project: Path, run: Run, course: tuple[str, str], tmp_path: Path
+) -> None:
     point_at(project, *course)
-    answer = run("dognet", "data=lecture")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    answer = run("dognet", "data=lecture", "tracking_uri=none", TMPDIR=str(scratch))
     assert "test      0.02174      1.0000" in answer.stdout
-    assert sorted(path.name for path in (project / "data/raw/lecture").iterdir()) == [
-        "simple_images_test.csv",
-        "simple_images_train.csv",
-    ]
+    names = sorted(str(path.relative_to(project)) for path in (project / "data").rglob("*.csv"))
+    raw, made = "data/raw/lecture/simple_images_", "data/lecture/"
+    assert names == [f"{made}test.csv", f"{made}train.csv", f"{raw}test.csv", f"{raw}train.csv"]
+    assert not list(scratch.iterdir())
+    changed = run("git", "status", "--porcelain").stdout.split()
+    assert set(changed) == {"M", "conf/data/lecture.yaml"}
 
 
-def test_dvc_repro_fetches_the_lectures_images(project: Path, run: Run, course: tuple[str, str]) -> None:
+def test_dvc_repro_fetches_the_lectures_images_as_data_dvc_pins_them(
+    project: Path, run: Run, course: tuple[str, str], tmp_path: Path
+) -> None:
     point_at(project, *course)
-    config = project / "conf" / "config.yaml"
-    config.write_text(config.read_text().replace("data: generated", "data: lecture"))
+    use(project, "lecture")
+    assert "data.dvc" in run("dvc", "status", "data.dvc").stdout
     assert "test accuracy 1\n" in run("dvc", "repro").stdout
+    run("dvc", "commit", "--force", "data.dvc")  # what is there has the hash that is pinned
+    assert run("git", "status", "--porcelain", "data.dvc").stdout == ""
+    assert "up to date" in run("dvc", "status").stdout
+
+    run("dvc", "remote", "add", "--default", "team", str(tmp_path / "team"))  # a team's remote instead of the course
+    run("dvc", "push", "data.dvc")
+    shutil.rmtree(project / "data" / "raw")
+    shutil.rmtree(project / ".dvc" / "cache")
+    point_at(project, "git://127.0.0.1:1/nothing-listens")
+    run("dvc", "pull", "data.dvc")
+    assert len(list((project / "data" / "raw" / "lecture").iterdir())) == 2
+    shutil.rmtree(project / "data" / "raw")
+    shutil.rmtree(project / "data" / "lecture")
+    run("dognet", "data=lecture", "ITERS=1", "tracking_uri=none")
+    assert len(list((project / "data" / "raw" / "lecture").iterdir())) == 2
 
 
-def test_without_a_network_both_ways_out_are_told_and_copying_works(project: Path, run: Run, lecture: Path) -> None:
-    point_at(project, "git://127.0.0.1:1/nothing-listens", COMMIT)
+def test_without_a_network_one_line_names_both_ways_out_and_copying_works(
+    project: Path, run: Run, lecture: Path
+) -> None:
+    point_at(project, "git://127.0.0.1:1/nothing-listens")
     answer = run("dognet", "data=lecture", check=False)
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
-    assert "copy simple_images_train.csv and simple_images_test.csv into data/raw/lecture/, or use data=generated" in (
-        answer.stderr
+    assert (
+        "copy simple_images_train.csv and simple_images_test.csv into data/raw/lecture/, or use data=generated, images"
+        " like them" in answer.stderr
     )
-    folder = project / "data" / "raw" / "lecture"
-    folder.mkdir(parents=True)
-    for path in lecture.glob("*.csv"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    assert "1.0000" in run("dognet", "data=lecture").stdout
+    copy_lecture(lecture, project)
+    assert "1.0000" in run("dognet", "data=lecture", "tracking_uri=none").stdout
 
 
 def test_a_lecture_file_with_one_other_byte_is_refused(project: Path, run: Run, lecture: Path) -> None:
-    folder = project / "data" / "raw" / "lecture"
-    folder.mkdir(parents=True)
-    for path in lecture.glob("*.csv"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    path = folder / "simple_images_test.csv"
+    path = copy_lecture(lecture, project) / "simple_images_test.csv"
     path.write_bytes(path.read_bytes().replace(b"105", b"106", 1))
     answer = run("dognet", "data=lecture", check=False)
     assert answer.returncode == 1
-    assert "not the course's files, their sha256 differ" in answer.stderr
+    assert "simple_images_test.csv: not the course's file, its sha256 differs" in answer.stderr
     assert not (project / "data" / "lecture").exists()
 
 
@@ -103,7 +142,6 @@ def test_a_lecture_file_with_one_other_byte_is_refused(project: Path, run: Run, 
 def own(project: Path) -> Path:
     """Own images of a 1 x 3 bar, white is 1."""
     folder = project / "data" / "own"
-    folder.mkdir(parents=True)
     (folder / "train.csv").write_text("kind,a,b,c\n" + "dog,0,0.5,1\ncat,1,0.5,0\n" * 10)
     (folder / "test.csv").write_text("kind,a,b,c\ndog,0.1,0.4,1\ncat,0.9,0.5,0\n")
     return folder
@@ -112,27 +150,66 @@ def own(project: Path) -> Path:
 OWN = ("data=csv", "data.label=kind", "data.positive=dog", "data.white=1", "ITERS=3000", "stepSize=2")
 
 
-def test_own_images_train_without_their_sha256(own: Path, run: Run, project: Path) -> None:
+def describe(project: Path) -> None:
+    """Describe the own images in conf/."""
+    use(project, "csv")
+    edit(project / "conf" / "config.yaml", "stepSize: 0.3", "stepSize: 2")
+    settings = project / "conf" / "data" / "csv.yaml"
+    for old, new in (("label: label ", "label: kind "), ("positive: checkerboard", "positive: dog"), ("255", "1  ")):
+        edit(settings, old, new)
+
+
+def test_own_images_train(own: Path, run: Run, project: Path) -> None:
     assert "test      0.0" in run("dognet", *OWN).stdout
     written = next(project.glob("data/csv-*/train.csv")).read_text()
     assert written.startswith("label,a,b,c\ndog,0.0,127.5,255.0\n")
 
 
-def test_dvc_repro_wants_the_sha256_of_own_images_and_prints_them(own: Path, run: Run, project: Path) -> None:
-    config, settings = project / "conf" / "config.yaml", project / "conf" / "data" / "csv.yaml"
-    config.write_text(config.read_text().replace("data: generated", "data: csv"))
-    text = settings.read_text().replace("label: label ", "label: kind ").replace("white: 255", "white: 1")
-    settings.write_text(text.replace("positive: checkerboard", "positive: dog"))
+def test_dvc_repro_notices_a_changed_file_in_data_own(own: Path, run: Run, project: Path) -> None:
+    describe(project)
+    assert "test accuracy 1\n" in run("dvc", "repro").stdout
+    assert "up to date" in run("dvc", "repro").stdout
+    (own / "test.csv").write_text((own / "test.csv").read_text() + "cat,0.1,0.4,1\ncat,0.1,0.4,1\n")
+    assert "test accuracy 0.5\n" in run("dvc", "repro").stdout
+
+
+@pytest.mark.parametrize("place", ["elsewhere/train.csv", "data/own/../../elsewhere/train.csv"])
+def test_a_file_outside_of_data_own_is_for_dognet_and_dvc_repro_says_why(
+    own: Path, run: Run, project: Path, place: str
+) -> None:
+    (project / "elsewhere").mkdir()
+    shutil.move(own / "train.csv", project / "elsewhere" / "train.csv")
+    assert "test      0.0" in run("dognet", *OWN, f"data.train={place}", "tracking_uri=none").stdout
+    describe(project)
+    edit(project / "conf" / "data" / "csv.yaml", "data/own/train.csv", place)
     answer = run("dvc", "repro", check=False)
     assert answer.returncode
-    lines = [f'{name}_sha256: "{files.sha256(own / (name + ".csv"))}"' for name in ("train", "test")]
-    assert "fetch: conf/data/csv.yaml must hold the sha256 of your files; paste:\n" + "\n".join(lines) in answer.stderr
-    settings.write_text("\n".join([line for line in settings.read_text().splitlines() if "sha256" not in line] + lines))
-    run("dvc", "repro")
-    (own / "train.csv").write_text((own / "train.csv").read_text() + "dog,0,0,1\n")
-    assert "Data and pipelines are up to date" in run("dvc", "repro").stdout
-    settings.write_text(settings.read_text().replace(lines[0], 'train_sha256: "' + "0" * 64 + '"'))
-    assert "must hold the sha256" in run("dvc", "repro", check=False).stderr
+    (line,) = (line for line in answer.stderr.splitlines() if line.startswith("fetch: "))
+    assert line == (
+        f"fetch: data.train must be a file in data/own/, which dvc repro depends on, got {place}: move it there, or "
+        "train with dognet data=csv"
+    )
+
+
+def test_experiments_in_dvcs_copy_find_own_images_and_never_older_ones(own: Path, run: Run, project: Path) -> None:
+    describe(project)
+    run("git", "add", "--all")
+    run("git", "commit", "--quiet", "--message=own images")
+
+    def accuracy(*words: str) -> str:
+        run("dvc", "exp", "run", *words)
+        shown = run("dvc", "exp", "show", "--csv", "--sort-by=Created", "--sort-order=desc").stdout
+        names, _, _, newest, *_ = (line.split(",") for line in shown.splitlines())
+        return newest[names.index("test_accuracy")]
+
+    assert accuracy("--temp") == "1.0"
+    (own / "test.csv").write_text((own / "test.csv").read_text() + "cat,0.1,0.4,1\ncat,0.1,0.4,1\n")
+    assert accuracy("--temp") == "0.5"
+    run("dvc", "exp", "run", "--queue", "-S", "conf/config.yaml:seed=5")
+    run("dvc", "exp", "run", "--run-all", "--jobs=1")
+    name = run("dvc", "exp", "list", "--name-only").stdout.split()[-1]
+    run("dvc", "exp", "apply", name)
+    assert "data/own" not in run("dvc", "status").stdout  # its hash in dvc.lock is that of the files here
 
 
 def test_nothing_is_written_when_a_check_fails(own: Path, run: Run, project: Path) -> None:
@@ -143,7 +220,7 @@ def test_nothing_is_written_when_a_check_fails(own: Path, run: Run, project: Pat
     assert [path.name for path in (project / "data").iterdir()] == ["own"]
 
 
-def test_a_missing_own_file_is_told_with_its_setting(run: Run) -> None:
+def test_an_own_file_that_is_missing_is_named(run: Run) -> None:
     answer = run("dognet", "data=csv", check=False)
     assert answer.stderr.endswith("data/own/train.csv: no such file (data.train)\n")
     assert answer.returncode == 1
@@ -173,12 +250,35 @@ def test_a_mistake_in_the_images_leaves_the_finished_run_as_it_is(own: Path, run
 
 
 def test_generated_images_changed_between_two_runs_of_one_process_are_made_again(tmp_path: Path) -> None:
-    folder = fetch(small(), tmp_path)
+    images, folder = fetch(small(), tmp_path), tmp_path / "data" / "generated"
     file = folder / "test.csv"
     made = file.read_bytes()
     for damage in (made.replace(b"1", b"2", 1), b"", None):
         file.unlink() if damage is None else file.write_bytes(damage)
-        assert fetch(small(), tmp_path) == folder
+        assert fetch(small(), tmp_path) == images
         assert file.read_bytes() == made
-    assert fetch(small(data=dataclasses.replace(small().data, seed=5)), tmp_path)
+    fetch(small(data=small().data.model_copy(update={"seed": 5})), tmp_path)
     assert file.read_bytes() != made
+
+
+def test_images_that_are_there_cost_a_look_at_sizes_and_times(own: Path, run: Run, project: Path) -> None:
+    run("dognet", *OWN, "tracking_uri=none")
+    source = own / "test.csv"
+    stat = source.stat()
+    source.write_text("x" * stat.st_size)  # nobody reads it again to see that
+    os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (folder,) = project.glob("data/csv-*")
+    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    run("dognet", *OWN, "seed=2", "tracking_uri=none")
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+    os.utime(source)
+    assert "test.csv" in run("dognet", *OWN, "seed=3", check=False).stderr
+
+
+def test_a_sweep_over_the_label_keeps_one_copy_of_the_images(project: Path) -> None:
+    for positive in ("checkerboard", "triangle", "bright line"):
+        images = fetch(compose(project, [f"data.positive={positive}"]), project)
+        assert images.positive == positive
+    assert [path.name for path in (project / "data").iterdir() if path.name != "own"] == ["generated"]
+    with pytest.raises(ImagesError, match="no row with label 'square'"):
+        fetch(compose(project, ["data.positive=square"]), project)

@@ -20,18 +20,17 @@ import yaml
 from conftest import environment, run_in
 from mlflow import MlflowClient
 
-from dognet import runs
+from dognet.runs.folder import FILES, ended_runs
 
 ROUNDS = 15 if os.environ.get("DOGNET_SOAK") else 2
-RESULTS = runs.FILES
 TRAINING = "dognet", "ITERS=3000", "force=true"
 REPRO = "dvc", "repro", "--force"
 
 
 def results(project: Path) -> dict[str, list[bytes]]:
     """The files of every run that counts as finished."""
-    found = [run.folder for run in runs.over(project / "experiments") if run.finished]
-    return {os.path.relpath(folder, project): [(folder / name).read_bytes() for name in RESULTS] for folder in found}
+    found = [run.folder for run in ended_runs(project / "experiments") if run.finished]
+    return {os.path.relpath(folder, project): [(folder / name).read_bytes() for name in FILES] for folder in found}
 
 
 def mend_locks(project: Path) -> None:

@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Run, environment
+from conftest import Run, environment, make_project
 from mlflow import MlflowClient
 
-from dognet import runs
+from dognet.runs.folder import PIPELINE, ended_runs, read_run, run_folders
 
 GRID = ("dognet", "--multirun", "hiddenNodes=2,3", "seed=range(3)", "ITERS=3000")
 
@@ -27,8 +27,8 @@ def at_once(project: Path, *commands: tuple[str, ...]) -> list[tuple[int, str]]:
         )
         for words in commands
     ]
-    told = [process.communicate(timeout=180)[0] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, told, strict=True)]
+    printed = [process.communicate(timeout=180)[0] for process in started]
+    return [(process.returncode, text) for process, text in zip(started, printed, strict=True)]
 
 
 def recorded(project: Path) -> list[str]:
@@ -41,16 +41,15 @@ def recorded(project: Path) -> list[str]:
 
 def finished(project: Path) -> list[str]:
     """The digests of the finished runs, all of which are whole."""
-    folders = [path.parent for path in (project / "experiments").rglob("run.json")]
-    return sorted(runs.read(folder).info["digest"] for folder in folders)
+    return sorted(str(read_run(folder).manifest.digest) for folder in run_folders(project / "experiments"))
 
 
 def test_of_two_sweeps_the_second_says_why_not_and_no_run_is_there_twice(project: Path, run: Run) -> None:
     results = at_once(project, GRID, GRID)
     assert sorted(code for code, _ in results) == [0, 1]
-    told = next(text for code, text in results if code)
-    assert "another sweep is at work in experiments/adhoc/runs: wait until it's over, or end it" in told
-    assert "Traceback" not in told
+    printed = next(text for code, text in results if code)
+    assert "another sweep is at work in experiments/adhoc/runs: wait until it has ended, or end it" in printed
+    assert "Traceback" not in printed
     assert len(finished(project)) == 6
     assert recorded(project) == finished(project)
     assert "6 runs, 6 finished, 0 to do" in run(*GRID).stdout
@@ -59,8 +58,8 @@ def test_of_two_sweeps_the_second_says_why_not_and_no_run_is_there_twice(project
 @pytest.mark.parametrize(
     "others",
     [
-        (("dognet-report", "adhoc"), ("dognet-report", "adhoc")),
-        (("dognet-sync",), ("dognet-sync",)),
+        (("dognet", "report", "adhoc"), ("dognet", "report", "adhoc")),
+        (("dognet", "sync"), ("dognet", "sync")),
         (("dognet", "seed=1", "hiddenNodes=2", "ITERS=3000"), ("dognet", "seed=1", "hiddenNodes=2", "ITERS=3000")),
         (("dvc", "repro"),),
     ],
@@ -73,11 +72,11 @@ def test_a_sweep_and_other_commands_leave_each_run_whole_and_recorded_once(
     results = at_once(project, GRID, *others)
     assert [code for code, _ in results] == [0] * len(results), results
     assert not [text for _, text in results if "Traceback" in text]
-    run("dognet-sync")
+    run("dognet", "sync")
     assert recorded(project) == finished(project)
     assert len(finished(project)) == 7 + (others[0][0] == "dvc")
     report = (project / "experiments" / "adhoc" / "report.md").read_bytes()
-    run("dognet-report", "adhoc")
+    run("dognet", "report", "adhoc")
     assert (project / "experiments" / "adhoc" / "report.md").read_bytes() == report
 
 
@@ -86,19 +85,19 @@ def test_of_two_dvc_repros_the_second_waits_or_says_why_not(project: Path, run: 
     assert 0 in [code for code, _ in results]
     assert all(code == 0 or "lock" in text for code, text in results), results
     assert "up to date" in run("dvc", "repro").stdout
-    assert runs.read(project / runs.PIPELINE).metrics["test_accuracy"] == 1
+    assert read_run(project / PIPELINE).figures.test_accuracy == 1
     assert recorded(project) == finished(project)
 
 
 def test_runs_that_write_one_folder_at_once_leave_a_whole_one_or_say_that_they_failed(tmp_path: Path) -> None:
-    (tmp_path / "dvc.yaml").touch()
+    make_project(tmp_path)
     words = ("dognet", "ITERS=300", "force=true", "tracking_uri=none")
     for _ in range(3):
         results = at_once(tmp_path, *[words] * 4)
         assert not [text for _, text in results if "Traceback" in text], results
-        for run in runs.over(tmp_path / "experiments"):
+        for run in ended_runs(tmp_path / "experiments"):
             assert run.finished or 1 in [code for code, _ in results]
         assert at_once(tmp_path, ("dognet", "ITERS=300", "tracking_uri=none"))[0][0] == 0
-        (run,) = runs.over(tmp_path / "experiments")
+        (run,) = ended_runs(tmp_path / "experiments")
         assert run.finished
         assert not list(run.folder.glob("*.part"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from conftest import Run
 
-SMALL = ["-S", "conf/config.yaml:ITERS=200", "-S", "conf/data/generated.yaml:train_rows=200"]
+from dognet.runs.folder import PIPELINE, read_metrics, read_run
 
 
 def tags(project: Path) -> dict[str, dict[str, str]]:
@@ -25,7 +24,7 @@ def tags(project: Path) -> dict[str, dict[str, str]]:
 
 def digest(project: Path) -> str:
     """The digest of the pipeline's result."""
-    return str(json.loads((project / "experiments" / "pipeline" / "metrics.json").read_text())["digest"])
+    return read_metrics(project / PIPELINE).digest
 
 
 def use(project: Path, hiddenNodes: int) -> None:
@@ -42,10 +41,10 @@ def test_the_pipeline_and_its_run_in_mlflow_are_found_from_both_sides(
     shutil.copy(empty_store, project / "mlflow.db")
     use(project, 2)
     run("dvc", "repro")
-    ((first, told),) = tags(project).items()
-    assert told["digest"] == digest(project)
-    assert told["git_commit"] == run("git", "rev-parse", "HEAD").stdout.strip()
-    assert told["mlflow.source.name"] == "dvc repro"
+    ((first, recorded),) = tags(project).items()
+    assert recorded["digest"] == digest(project)
+    assert recorded["git_commit"] == run("git", "rev-parse", "HEAD").stdout.strip()
+    assert recorded["mlflow.source.name"] == "dvc repro"
     use(project, 3)
     run("dvc", "repro")
     assert len(tags(project)) == 2
@@ -60,15 +59,15 @@ def test_the_pipeline_and_its_run_in_mlflow_are_found_from_both_sides(
     (project / "mlflow.db").unlink()  # the store has lost it: it is recorded again, and nothing is trained
     shutil.copy(empty_store, project / "mlflow.db")
     answer = run("dvc", "repro", "--force", "--single-item", "track")
-    assert "dognet.train" not in answer.stdout
-    ((again, told),) = tags(project).items()
-    assert (again != first, told["digest"]) == (True, digest(project))
-    assert {"train_sha256", "test_sha256", "trajectory"} <= set(told)
+    assert "dognet.stages.train" not in answer.stdout
+    ((again, recorded),) = tags(project).items()
+    assert (again != first, recorded["digest"]) == (True, digest(project))
+    assert {"train_sha256", "test_sha256", "trajectory"} <= set(recorded)
 
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message=small")
     run("dvc", "exp", "run", "--temp", "--name", "wide", "-S", "conf/config.yaml:hiddenNodes=5", cwd=project)
-    (of_experiment,) = (told for told in tags(project).values() if told.get("dvc_experiment") == "wide")
+    (of_experiment,) = (each for each in tags(project).values() if each.get("dvc_experiment") == "wide")
     assert of_experiment["dvc_revision"] == run("git", "rev-parse", "HEAD").stdout.strip()
     assert len(tags(project)) == 2
 
@@ -77,8 +76,11 @@ def test_the_stage_fails_with_a_line_where_the_store_does(project: Path, run: Ru
     use(project, 2)
     answer = run("dvc", "repro", check=False, MLFLOW_TRACKING_URI="http://me:opensesame@127.0.0.1:9")
     assert answer.returncode
-    line = "track: 1 run is not recorded in MLflow (http://127.0.0.1:9: no answer): dognet-sync records it\n"
+    line = "track: 1 run is not recorded in MLflow (http://127.0.0.1:9: no answer): dognet sync records it\n"
     assert line in answer.stderr
     assert not (project / "experiments" / "pipeline" / "tracked").exists()
-    use_nothing = run("dvc", "repro", MLFLOW_TRACKING_URI="none")
-    assert "tracking_uri is none: nothing is recorded" in use_nothing.stdout
+    answer = run("dvc", "repro", MLFLOW_TRACKING_URI="none")
+    assert "tracking_uri is none: nothing is recorded" in answer.stdout
+    (project / "experiments" / "pipeline" / "run.json").unlink()  # as after `git clone` and `dvc pull`
+    run("dvc", "repro", "--force", "--single-item", "track", MLFLOW_TRACKING_URI="none")
+    assert read_run(project / PIPELINE).manifest.digest == digest(project)

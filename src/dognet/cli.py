@@ -17,10 +17,11 @@ from dognet.settings import EXECUTION, TrainingSettings, as_written, bound, fiel
 SUBCOMMANDS = {  # name: its module, and what it does
     "ui": ("dognet.tracking.ui", "compare the runs in the browser"),
     "report": ("dognet.sweep.report", "write the answer of a study"),
-    "plot": ("dognet.sweep.plot", "draw the pictures of a run"),
+    "plot": ("dognet.stages.plot", "draw the pictures of a run"),
     "sync": ("dognet.tracking.sync", "record in MLflow what is missing there"),
-    "export": ("dognet.sweep.export", "give the best network away, as an MLflow model"),
+    "export": ("dognet.tracking.export", "give the best network away, as an MLflow model"),
 }
+PIPELINE = "pipeline"  # the run of `dvc repro`
 MULTIRUN = ("-m", "--multirun")
 HELP = """\
 dognet: train the lecture's network, sweep its settings, compare the runs.
@@ -66,11 +67,18 @@ def main() -> None:
 
 
 def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
-    """Run a subcommand on its own options."""
+    """Run a subcommand on its own options; those on runs take folders of runs, and studies for their best run."""
     module = importlib.import_module(SUBCOMMANDS[name][0])
-    parser = argparse.ArgumentParser(f"dognet {name}", description=module.main.__doc__)
+    parser = argparse.ArgumentParser(f"dognet {name}", description=module.command.__doc__)
     module.add_arguments(parser)
-    module.main(parser.parse_args(words), root)
+    options = parser.parse_args(words)
+    if name not in ("plot", "export"):
+        module.command(options, root)
+        return
+    from dognet.sweep.members import run_to_keep
+
+    for run in options.runs or [PIPELINE]:
+        module.command(options, root, run_to_keep(run, root))
 
 
 def run_hydra(words: Sequence[str], root: Path) -> None:
@@ -79,11 +87,10 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     from dognet.sweep.words import read_words
 
     multirun = any(word in MULTIRUN for word in words)
-    options = [word for word in words if word.startswith("-") and word not in MULTIRUN and "=" not in word]
-    settings = read_words([word for word in words if word not in (*MULTIRUN, *options)], root, multirun=multirun)
+    settings = read_words([word for word in words if word not in MULTIRUN], root, multirun=multirun)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: threads of ours share the work
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
-    sys.argv[1:] = [*(["--multirun"] if multirun else []), *options, *settings]
+    sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
     single.start(root)
 
 

@@ -78,9 +78,9 @@ def checked(
     assert isinstance(values, dict)
     named = {str(name): value for name, value in values.items()}
     check_origin(named, choice, overridden, conf)
-    keep_text(named, choice, conf)
-    if not isinstance(named.get("study"), str | None):  # a study named 007
-        named["study"] = as_written(conf / "execution.yaml").get("study")
+    keep_text(named, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
+    if isinstance(named.get("data"), dict):
+        keep_text(named["data"], as_written(conf / "data" / f"{choice}.yaml"), "data.")
     return named, choice
 
 
@@ -91,8 +91,11 @@ def one_line(error: BaseException) -> str:
         return f"{group}={option}: no such option, there are {', '.join(error.options)}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | YAMLError) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        if cause.full_key.startswith("hydra."):
+            return f"{cause.full_key}: the launcher has no such setting"
         return unknown_name(cause.full_key)
-    return " ".join(str(cause).split()).partition(" full_key:")[0]
+    place = f"{cause.full_key}: " if isinstance(cause, OmegaConfBaseException) and cause.full_key else ""
+    return place + " ".join(str(cause).split()).partition(" full_key:")[0]
 
 
 def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
@@ -106,14 +109,11 @@ def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
     return settings.model_copy(update=name_images(settings, choice, conf))
 
 
-def keep_text(values: dict[str, Any], choice: str, conf: Path) -> None:
+def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = "") -> None:
     """Put back text settings as they are written in conf/, where YAML made another type of them: yes, 007, 1e5."""
-    data = values.get("data")
-    if not isinstance(data, dict):
-        return
-    for name in data:
-        if is_text(f"data.{name}") and not isinstance(data[name], str):
-            data[name] = as_written(conf / "data" / f"{choice}.yaml").get(name)
+    for name, value in values.items():
+        if is_text(prefix + name) and not isinstance(value, str | None):
+            values[name] = written.get(name)
 
 
 def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:

@@ -13,8 +13,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dognet import network
 from dognet.files import sha256_once
+from dognet.project import PACKAGE
 from dognet.runs.run import Images
 from dognet.settings import Settings, TrainingSettings
 
@@ -55,7 +55,7 @@ def hash_of(values: Mapping[str, object]) -> str:
 @functools.cache
 def code_digest() -> str:
     """Return the sha256 of the network package as Python parses it: comments, docstrings and layout don't count."""
-    files = sorted(Path(str(network.__file__)).parent.glob("*.py"))
+    files = sorted((PACKAGE / "network").glob("*.py"))
     return hashlib.sha256("\0".join(without_comments(file) for file in files).encode()).hexdigest()
 
 

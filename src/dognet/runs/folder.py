@@ -30,8 +30,8 @@ import yaml
 from pydantic import ValidationError
 
 from dognet.errors import UserError
-from dognet.files import sha256, write
-from dognet.runs.digest import code_digest, hash_of
+from dognet.files import sha256, sha256_once, write
+from dognet.runs.digest import code_digest, hash_of, trajectory
 from dognet.runs.run import Images, Manifest, Metrics, Provenance, Run, Versions
 from dognet.settings import Model, TrainingSettings
 
@@ -64,6 +64,38 @@ def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
         folder / "config.yaml",
         yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120),
     )
+
+
+def new_manifest(study: str, settings: TrainingSettings, images: Images) -> Manifest:
+    """Return what is known of a run before it is trained."""
+    return Manifest(
+        status="trained",
+        study=study,
+        digest=None,
+        trajectory=trajectory(settings, images),
+        code=code_digest(),
+        start=now(),
+        seconds=None,
+        provenance=provenance(),
+        sha256={},
+    )
+
+
+def trained_manifest(folder: Path) -> Manifest:
+    """Return what stage train wrote of the weights in ``folder``; of weights that DVC restored, what they say."""
+    try:
+        manifest = read_manifest(folder)
+        if manifest.sha256.get("weights.npz") == sha256(folder / "weights.npz"):
+            return manifest.model_copy(update={"status": "trained"})
+    except RunError:
+        pass  # DVC restores its outs, and run.json is none
+    return new_manifest(folder.name, *read_config(folder)).model_copy(update={"start": None})
+
+
+def finish(folder: Path, test_file: Path, manifest: Manifest) -> None:
+    """Write run.json of a run whose files are all there, metrics.json among them."""
+    update = {"status": "finished", "digest": read_metrics(folder).digest, "test_sha256": sha256_once(test_file)}
+    write_manifest(folder, manifest.model_copy(update=update))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -119,6 +151,16 @@ def git(*words: str) -> str | None:
 
 def read_run(folder: Path) -> Run:
     """Read a run that has ended, verified by its checksums; RunError names the file that is missing or damaged."""
+    try:
+        return read_verified(folder)
+    except RunError as error:
+        if folder.name == PIPELINE.name:  # after `git checkout` its files come from two commits
+            raise RunError(f"{error}: dvc repro makes the pipeline's run whole again") from error
+        raise
+
+
+def read_verified(folder: Path) -> Run:
+    """Read a run folder whose checksums hold."""
     manifest = read_manifest(folder)
     if manifest.status == "trained":
         raise RunError(f"{folder / 'run.json'}: the run is trained and not evaluated yet")

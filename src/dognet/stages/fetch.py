@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +79,9 @@ def load(settings: Settings, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if isinstance(data, Lecture):
         bring_lecture(data, root)
     train_file, test_file = input_files(settings, root)
+    for name, file in (("train", train_file), ("test", test_file)):
+        if not file.is_file():
+            raise ImagesError(f"{file}: no such file (data.{name})")
     label, white = (data.label, data.white) if isinstance(data, Csv) else ("label", 255)
     return images.read(train_file, label, white), images.read(test_file, label, white)
 
@@ -86,19 +92,12 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
     if isinstance(data, Generated):
         return ()
     if isinstance(data, Lecture):
-        return tuple(in_project(RAW_LECTURE / f"simple_images_{part}.csv", root) for part in ("train", "test"))
-    return tuple(in_project(Path(file).expanduser(), root) for file in (data.train, data.test))
-
-
-def in_project(path: Path, root: Path) -> Path:
-    """Return a path below ``root``, or where DVC works in a copy of the project, the file in the project itself."""
-    if not (root / path).is_file() and (project_root() / path).is_file():
-        return project_root() / path
-    return root / path
+        return tuple(root / RAW_LECTURE / f"simple_images_{part}.csv" for part in ("train", "test"))
+    return tuple(root / Path(file).expanduser() for file in (data.train, data.test))
 
 
 def key_of(settings: Settings, root: Path) -> str:
-    """Return the hash of all that a data folder was made from and of its files; a missing file has no hash of its own."""
+    """Return the hash of all that a data folder was made from, and of sizes and times of its files."""
     folder = root / "data" / settings.source
     code = [sha256_once(Path(str(module.__file__))) for module in (generate, images)]
     files = [*input_files(settings, root), folder / "train.csv", folder / "test.csv"]
@@ -134,15 +133,15 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
 
 
 def bring_lecture(data: Lecture, root: Path) -> None:
-    """Bring the course's two CSVs into data/raw/lecture and check them: from DVC's remote, else the course's repository."""
+    """Bring the course's two CSVs into data/raw/lecture and check them."""
     names = {"simple_images_train.csv": data.train_sha256, "simple_images_test.csv": data.test_sha256}
     folder = root / RAW_LECTURE
-    if not all(in_project(RAW_LECTURE / name, root).is_file() for name in names):
+    if not all((folder / name).is_file() for name in names):
         pull(root)
-    if not all(in_project(RAW_LECTURE / name, root).is_file() for name in names):
+    if not all((folder / name).is_file() for name in names):
         download(data, folder, list(names))
     for name, expected in names.items():
-        if sha256(in_project(RAW_LECTURE / name, root)) != expected:
+        if sha256(folder / name) != expected:
             raise ImagesError(
                 f"{folder / name}: not the course's file, its sha256 differs from the one in conf/data/: delete it, "
                 "then fetch again"
@@ -158,22 +157,31 @@ def pull(root: Path) -> None:
 
 
 def download(data: Lecture, folder: Path, names: list[str]) -> None:
-    """Copy the named files from the course's repository at the pinned commit; nothing else of it is downloaded."""
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        repository = DVCFileSystem(data.url, rev=data.rev)
-        content = {name: repository.read_bytes(f"data/{name}") for name in names}
-    except (DvcException, SCMError, OSError) as error:
-        raise ImagesError(
-            f"the course's images could not be fetched from {data.url}: is there a network? Without one, copy "
-            f"{' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images like them"
-        ) from error
+    """Copy the named files from the course's repository at the pinned commit; no other file of it is downloaded."""
+    with tempfile.TemporaryDirectory() as clone:
+        try:
+            git("clone", "--quiet", "--no-checkout", "--filter=blob:none", data.url, clone)
+            content = {name: git("-C", clone, "show", f"{data.rev}:data/{name}") for name in names}
+        except subprocess.CalledProcessError as error:
+            raise ImagesError(
+                f"the course's images could not be fetched from {data.url} ({last_line(error.stderr)}): is there a "
+                f"network? Without one, copy {' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images "
+                "like them"
+            ) from error
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in content.items():
         write(folder / name, text)
+
+
+def git(*words: str) -> bytes:
+    """Return what git prints; it never asks for a password."""
+    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+    return subprocess.run(["git", *words], env=environment, capture_output=True, check=True).stdout
+
+
+def last_line(output: bytes) -> str:
+    """Return the last line of a command's output."""
+    return output.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def check_own_folder(settings: Settings) -> None:
@@ -188,11 +196,24 @@ def check_own_folder(settings: Settings) -> None:
                 )
 
 
+def copy_from_project(settings: Settings) -> None:
+    """Copy input files that Git ignores into the copy of the project in which `dvc exp run --temp` or --queue works.
+
+    They become part of data/own there, so that DVC records their hash with the experiment.
+    """
+    for file in input_files(settings, Path()):
+        original = project_root() / file
+        if original.is_file() and not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, file)
+
+
 @stage("fetch")
 def main() -> None:
     """Run the stage with the settings in conf/."""
     settings = compose(Path())
     check_own_folder(settings)
+    copy_from_project(settings)
     fetch(settings, Path())
 
 

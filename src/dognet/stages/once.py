@@ -11,9 +11,9 @@ from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name
 from dognet.runs.run import Run
 from dognet.settings import Settings
-from dognet.stages.evaluate import evaluate, finish
+from dognet.stages.evaluate import evaluate
 from dognet.stages.fetch import fetch
-from dognet.stages.train import new_manifest, train
+from dognet.stages.train import train
 
 
 def run_once(
@@ -37,17 +37,17 @@ def run_once(
     name = digest(settings, identity, test_sha256)
     if not settings.force and (done := folders.finished(folder, name)):
         return done
-    manifest = new_manifest(settings, identity).model_copy(
+    manifest = folders.new_manifest(settings.study, settings, identity).model_copy(
         update={"start": start, "digest": name, "test_sha256": test_sha256, "overrides": tuple(overrides)}
     )
     try:
         manifest = train(settings, identity, data, folder, manifest, report=report)
-        metrics = evaluate(data, folder)
+        evaluate(data, folder)
         if draw:
             from dognet.stages import plot  # and matplotlib with it
 
             plot.draw(folder, data)
-        finish(folder, data, manifest, metrics)
+        folders.finish(folder, data / "test.csv", manifest)
         return folders.read_run(folder)
     except Exception as error:
         folders.fail(folder, settings, identity, manifest, error)

@@ -8,29 +8,39 @@ from dognet.conf import compose
 from dognet.files import write
 from dognet.interrupt import stage
 from dognet.project import project_root
-from dognet.runs.folder import PIPELINE, finished, read_config, read_metrics, read_run
-from dognet.stages.evaluate import finish, trained_manifest
+from dognet.runs.folder import PIPELINE, finish, finished, read_config, read_metrics, read_run, trained_manifest
+from dognet.runs.run import Run
 from dognet.tracking import dashboard
 from dognet.tracking.store import Store, locate
+
+
+def whole_run() -> Run:
+    """Return the pipeline's run; where DVC restored its files, run.json is written anew, for DVC does not keep it."""
+    if not finished(PIPELINE, read_metrics(PIPELINE).digest):
+        _, images = read_config(PIPELINE)
+        finish(PIPELINE, Path("data", images.source, "test.csv"), trained_manifest(PIPELINE))
+    return read_run(PIPELINE)
+
+
+def record(run: Run, uri: str, root: Path) -> str:
+    """Record the run with its pictures in MLflow's store at ``uri`` and return the run's id there."""
+    store = Store(uri, root)
+    run_id = store.record(run.folder)
+    store.add_pictures(run.folder)
+    dashboard.save(store, run.folder.name)
+    return run_id
 
 
 @stage("track")
 def main() -> None:
     """Record the pipeline's run folder; the marker that the stage writes holds its digest."""
-    root, metrics = project_root(), read_metrics(PIPELINE)
+    run, root = whole_run(), project_root()
     uri = locate(compose(Path()).tracking_uri, root)
     if uri == "none":
         message = "tracking_uri is none: nothing is recorded"
     else:
-        if not finished(PIPELINE, metrics.digest):  # DVC restored the run's files, and run.json is none of them
-            _, identity = read_config(PIPELINE)
-            finish(PIPELINE, Path("data", identity.source), trained_manifest(PIPELINE), metrics)
-        store = Store(uri, root)
-        run_id = store.record(read_run(PIPELINE).folder)
-        store.add_pictures(PIPELINE)
-        dashboard.save(store, PIPELINE.name)
-        message = f"MLflow has it as run {run_id} of the experiment {PIPELINE.name}"
-    write(PIPELINE / "tracked", f"{metrics.digest}\n")
+        message = f"MLflow has it as run {record(run, uri, root)} of the experiment {PIPELINE.name}"
+    write(PIPELINE / "tracked", f"{run.figures.digest}\n")
     print(message)
 
 

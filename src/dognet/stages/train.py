@@ -15,8 +15,8 @@ from dognet.files import write
 from dognet.interrupt import stage
 from dognet.network import InputError, NNet
 from dognet.network.descent import Report, State, work
-from dognet.runs.digest import code_digest, identify, trajectory
-from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, now, provenance, write_manifest
+from dognet.runs.digest import identify
+from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
@@ -26,21 +26,6 @@ SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
 def work_of(settings: TrainingSettings, done: int = 0) -> float:
     """Return about how much a run computes from iteration ``done`` on, in units of no meaning of their own."""
     return work(**settings.training(), done=done)
-
-
-def new_manifest(settings: Settings, images: Images) -> Manifest:
-    """Return what is known of a run before it is trained."""
-    return Manifest(
-        status="trained",
-        study=settings.study,
-        digest=None,
-        trajectory=trajectory(settings, images),
-        code=code_digest(),
-        start=now(),
-        seconds=None,
-        provenance=provenance(),
-        sha256={},
-    )
 
 
 def train(
@@ -130,11 +115,11 @@ def read_snapshots(path: Path) -> dict[int, State]:
 @stage("train")
 def main() -> None:
     """Run the stage with the settings in conf/."""
-    settings = compose(Path()).model_copy(update={"study": PIPELINE.name, "force": True})
+    settings = compose(Path()).model_copy(update={"force": True})
     data = Path("data", settings.source)
     table = images.read(data / "train.csv")
     identity = identify(settings, data / "train.csv", list(map(str, table.columns[1:])))
-    manifest = train(settings, identity, data, PIPELINE, new_manifest(settings, identity))
+    manifest = train(settings, identity, data, PIPELINE, new_manifest(PIPELINE.name, settings, identity))
     write_manifest(PIPELINE, manifest)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, ValueType
+from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 
 from dognet.conf import composed, validate
 from dognet.errors import UserError
@@ -18,7 +17,7 @@ from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name, trajectory
 from dognet.runs.run import Images, Run
-from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable
+from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
 from dognet.sweep.study import Study
 from dognet.sweep.words import parse, read_words
@@ -76,7 +75,7 @@ class Grid:
     points: list[Point]
 
 
-def named(settings: Mapping[str, str]) -> str:
+def named(settings: Mapping[str, object]) -> str:
     """Return settings as on the command line."""
     return " ".join(f"{name}={value}" for name, value in settings.items())
 
@@ -120,9 +119,11 @@ def values_of(override: Override) -> list[Any]:
     if not override.is_discrete_sweep():
         raise SettingsError(f"{word}: an interval has no end of values, range(…) has")
     values = [plain(value, override.value()) for value in override.sweep_iterator()]
+    if any(isinstance(value, Sweep) for value in values):
+        raise SettingsError(f"{word}: range(…) and choice(…) stand alone, write the values with commas between them")
     if not values:
         raise SettingsError(f"{word}: no value lies in it, so there is no run")
-    return values
+    return [str(value) for value in values] if is_text(name) else values
 
 
 def plain(value: Any, sweep: object) -> Any:
@@ -139,29 +140,38 @@ def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) ->
     faults: dict[str, list[str]] = {}
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
-        shown = {name: str(value) for name, value in point.items()}
         try:
             group = point.get("data")
             if group not in bases:
                 bases[group] = composed(root, [*fixed, f"data={group}"] if group else fixed, swept)
-            base, choice = copy.deepcopy(bases[group])
-            for name, value in point.items():
-                if name != "data":
-                    assign(base, name, value)
-            grid.append((shown, validate(base, choice, root / "conf")))
+            base, choice = bases[group]
+            settings = validate(with_values(base, point), choice, root / "conf")
+            grid.append(({name: str(value_of(settings, name, value)) for name, value in point.items()}, settings))
         except SettingsError as error:
             for line in str(error).splitlines():
-                faults.setdefault(line, []).append(named(shown))
+                faults.setdefault(line, []).append(named(point))
     if faults:
         n_points = math.prod(len(values) for values in swept.values())
         raise SettingsError("\n".join(line + concerning(points, n_points) for line, points in faults.items()))
     return grid
 
 
-def assign(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set a setting, ``data.white`` say."""
-    owner, _, key = name.rpartition(".")
-    (values[owner] if owner else values)[key] = value
+def with_values(base: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return composed values with those of a point; the file of the images, ``data``, is composed already."""
+    values = base | {"data": dict(base["data"])}
+    for name, value in point.items():
+        if name.startswith("data."):
+            values["data"][name.removeprefix("data.")] = value
+        elif name != "data":
+            values[name] = value
+    return values
+
+
+def value_of(settings: Settings, name: str, chosen: object) -> object:
+    """Return a setting as it counts: of 1e3 for ITERS 1000; of ``data`` the name of the file."""
+    if name == "data":
+        return chosen
+    return getattr(settings.data if name.startswith("data.") else settings, name.removeprefix("data."))
 
 
 def concerning(points: Sequence[str], n_points: int) -> str:

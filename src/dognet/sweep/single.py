@@ -11,7 +11,6 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -24,7 +23,6 @@ from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
-from dognet.sweep.grid import SweepError
 from dognet.tracking.store import without_password
 from dognet.tracking.sync import following
 
@@ -40,8 +38,6 @@ def start(root: Path) -> None:
 
 def task(config: DictConfig) -> None:
     """Do one run and print its figures."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:  # another sweeper than ours, which validates, skips and resumes
-        raise SweepError("a sweep is for hydra/sweeper=study: leave hydra/sweeper out")
     root, words = project_root(), list(HydraConfig.get().overrides.task)
     overridden = [word.partition("=")[0].lstrip("+") for word in words]
     with one_line_errors("dognet"):  # Hydra would print the words again above an error that it sees
@@ -57,7 +53,7 @@ def train(settings: Settings, root: Path, words: list[str]) -> None:
     began = now()
     with following(settings.study, settings.tracking_uri, root):
         with bar(settings.ITERS) as report:
-            overrides = [without_password(word) for word in words]
+            overrides = [without_password(word.lstrip("+")) for word in words]
             run = run_once(settings, root, report=report, overrides=overrides, draw=True)
         print(figures(run))
         trained_before = run.manifest.start is not None and run.manifest.start < began

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
-from multiprocessing import resource_tracker
+from multiprocessing import TimeoutError, resource_tracker
 from pathlib import Path
 from typing import Any, cast
 
@@ -134,6 +134,9 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
             jobs = launcher.launch([[job_of(point, grid)] for point in points], initial_job_idx=0)
         except BrokenExecutor:  # a worker was killed, and all others with it
             return False
+        except TimeoutError as error:  # joblib's own; it gives up the whole sweep
+            timeout = config.hydra.launcher.get("timeout")
+            raise SweepError(f"a run took longer than hydra.launcher.timeout={timeout} s: give it more") from error
         errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
         return True
 
@@ -157,7 +160,7 @@ def job_of(point: Point, grid: Grid) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
     words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
-    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w) for w in words]})
+    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w.lstrip("+")) for w in words]})
 
 
 def small_config(config: DictConfig) -> DictConfig:

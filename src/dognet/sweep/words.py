@@ -10,10 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-from dognet.settings import SettingsError, is_text, names, unknown_name
+from dognet.settings import PLAIN_NAME, SettingsError, bound, is_text, names, unknown_name
 from dognet.sweep.study import find_study, study_files
 
-QUOTED = re.compile(r"""'[^']*'|"[^"]*"|(?:choice|range|sort|shuffle|glob)\(.*\)""")
+QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
+SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
 
 def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
@@ -52,33 +53,64 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     """Return the name of a setting, and the word as Hydra is to read it."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
-    if not sign or word.startswith(("=", ",")) or word.endswith(("=", ",")):
+    if not sign or word.startswith("-") or word.startswith(("=", ",")) or word.endswith(("=", ",")):
         raise SettingsError(no_setting(word, root))
     if name.startswith(("hydra.", "hydra/")):
-        parse(word)
-        return name, word
+        return name, hydras(word, name, value)
     if name not in names():
         raise SettingsError(unknown_name(name))
+    if name == "data.kind":
+        raise SettingsError(f"{word}: the kind stands in a file in conf/data/, which data=<name> chooses")
     if is_text(name):
-        whole = not multirun or value.startswith(("'", '"'))
-        value = ",".join(map(quoted, [value] if whole else value.split(",")))
+        value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
+    if name == "data" and "/" in value:
+        raise SettingsError(f"data must be {bound('study')}, got {value!r}")
     if name == "data" and not override.is_sweep_override() and not isinstance(override.value(), str):
         raise SettingsError(f"data must be the name of a file in conf/data/, as in data=generated, got {value}")
     if not multirun and override.is_sweep_override():
-        decimal = f", and a decimal number has a point: {name}={value.replace(',', '.')}"
-        hint = decimal if re.fullmatch(r"-?\d+,\d+", value) else ""
-        raise SettingsError(
-            f"{word} gives several values: a sweep needs --multirun, as in dognet --multirun {word}{hint}"
-        )
-    return name, f"{name}={value}"
+        raise SettingsError(several_values(word, name, value))
+    return name, f"{'++' if name.startswith('data.') else ''}{name}={value}"  # ++: the model says which images have it
+
+
+def hydras(word: str, name: str, value: str) -> str:
+    """Return a word that sets one of Hydra's own settings, which are the launcher's; no word starts other code."""
+    launcher = name == "hydra/launcher" or name.startswith(("hydra.launcher.", "hydra.sweeper.params"))
+    if not launcher and (name, value) != ("hydra/sweeper", "study"):
+        raise SettingsError(f"{word}: of Hydra's own settings hydra/launcher and hydra.launcher.… may be given here")
+    if name.endswith("_target_") or (name == "hydra/launcher" and not PLAIN_NAME.fullmatch(value)):
+        raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
+    parse(word)
+    return word
+
+
+def several_values(word: str, name: str, value: str) -> str:
+    """Return the sentence for several values without --multirun; 0,3 may be meant as a decimal number."""
+    if bound(name) == "a positive finite number" and re.fullmatch(r"\d+,\d+", value):
+        return f"{word} gives two values: a decimal number has a point, as in {name}={value.replace(',', '.')}"
+    return f"{word} gives several values: a sweep needs --multirun, as in dognet --multirun {word}"
+
+
+def as_text(word: str, value: str, *, multirun: bool) -> str:
+    """Return the value of a text setting, or in a sweep its values, as Hydra takes them for text."""
+    if "${" in value:
+        raise SettingsError(f"{word}: ${{…}} is not filled in here, write the text itself")
+    if re.fullmatch(r"range\(.*\)", value):
+        return value
+    listed = re.fullmatch(r"choice\((.*)\)", value)
+    if not (multirun or listed):
+        return quoted(value)
+    values = SEVERAL.findall(listed[1] if listed else value)[:-1]  # the last is the nothing at the end
+    words = ",".join(quoted(each.strip()) for each in values)
+    return f"choice({words})" if listed else words
 
 
 def quoted(text: str) -> str:
     """Return text as Hydra takes it for text, whatever it looks like; what is quoted already stays."""
-    if QUOTED.fullmatch(text):
+    if not text or re.fullmatch(QUOTED, text):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'" if text else text
+    doubled = re.sub(r"\\+(?='|$)", lambda slashes: 2 * slashes[0], text)  # elsewhere a backslash stands for itself
+    return "'" + doubled.replace("'", "\\'") + "'"
 
 
 def parse(word: str) -> Override:
@@ -94,8 +126,8 @@ def no_setting(word: str, root: Path) -> str:
     """Return the sentence for a word that is no name=value."""
     if word in study_files(root):
         return f"{word} is a study: dognet --multirun experiment={word}"
-    if word.startswith("-") and word.lstrip("-").partition("=")[0] in names():
-        return f"{word}: no such option: settings are written name=value"
+    if word.startswith("-"):
+        return f"{word}: no such option: settings are written name=value (dognet --help)"
     if "=" in word or "," in word:
         return f"{word!r} is cut in two: write no blanks around = and after commas, as in hiddenNodes=2,4"
     return f"{word!r} is not a setting: write name=value, as in hiddenNodes=8"
