@@ -1,6 +1,6 @@
 """Write the tables of docs/reference/settings.md from the model of the settings and the values in conf/.
 
-    python docs/settings_tables.py
+python docs/settings_tables.py
 """
 
 from __future__ import annotations
