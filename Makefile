@@ -6,13 +6,21 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH
 
-.PHONY: repro test check docs soak bench clean
+.PHONY: repro test test-fast test-slow check docs soak bench clean
 
 repro: $(VENV)/installed
 	dvc repro
 
+PYTEST := python -m pytest --numprocesses=2 --dist=loadfile
+
 test: $(VENV)/tests
-	python -m pytest --numprocesses=2 --dist=loadgroup
+	$(PYTEST) -m "not slow"
+
+test-fast: $(VENV)/tests
+	$(PYTEST) -m "not slow and not process"
+
+test-slow: $(VENV)/tests
+	$(PYTEST) -m slow
 
 check: $(VENV)/tests
 	ruff check .
@@ -36,7 +44,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 $(VENV)/tests: $(VENV)/installed
-	python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test,cluster,docs]'
+	python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test,cluster,slurm,docs]'
 	touch $@
 
 clean:

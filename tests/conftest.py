@@ -36,14 +36,17 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
-AT_PORT_5000 = {"test_docs", "test_secrets", "test_ui"}  # what they start serves there
+STARTS_COMMANDS = {"clone", "environment", "run_in", "site", "subprocess"}  # fixtures and functions that a test uses
+STUDIES = {"iters", "pipeline", "plane", "seed", "step", "width"}  # those that the project comes with
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and of those that share a port, in one process where several run tests."""
+    """Mark the tests that start commands."""
     for item in items:
-        group = "port 5000" if item.path.stem in AT_PORT_5000 else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        function = getattr(item, "function", None)
+        used = {*getattr(item, "fixturenames", ()), *(function.__code__.co_names if function else ())}
+        if used & STARTS_COMMANDS:
+            item.add_marker(pytest.mark.process)
 
 
 @pytest.fixture(scope="session")
@@ -82,14 +85,25 @@ def run_in(project: Path) -> Run:
     return run
 
 
+def is_ours(name: str) -> bool:
+    """Whether a file belongs to the project as it comes, and is not a study or an image that its user added."""
+    match Path(name).parts:
+        case "experiments", study, _, *_:
+            return study in STUDIES
+        case "data", _, *_, file:
+            return file == "README.md"
+        case parts:
+            return bool(parts)
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the repository, what is not committed yet included, in which nothing has run."""
+    """A clone of the repository, in which nothing has run: with uncommitted work, without the user's own studies."""
     folder = tmp_path_factory.mktemp("a clone") / "dögnet"  # a space and an umlaut on the way there
     folder.mkdir()
     run = run_in(folder)
     listing = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=REPOSITORY).stdout
-    for name in filter(None, listing.split("\0")):
+    for name in filter(is_ours, listing.split("\0")):
         if (REPOSITORY / name).is_file():  # not one that is deleted, and not committed yet
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
@@ -98,13 +112,16 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("git", "config", "user.email", "dog@example.com")
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message=clone")
+    run("git", "gc", "--quiet")  # one file to copy for each test instead of hundreds
     return folder
 
 
 @pytest.fixture
-def project(clone: Path, tmp_path: Path) -> Path:
-    """A project of the test's own."""
-    return Path(shutil.copytree(clone, tmp_path / "project", symlinks=True))
+def project(clone: Path, empty_store: Path, tmp_path: Path) -> Path:
+    """A project of the test's own, with a store that has no runs yet."""
+    root = Path(shutil.copytree(clone, tmp_path / "project", symlinks=True))
+    shutil.copy(empty_store, root / "mlflow.db")
+    return root
 
 
 @pytest.fixture

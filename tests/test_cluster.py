@@ -20,6 +20,8 @@ from conftest import REPOSITORY, environment, loopback_alone
 
 from dognet import runs
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("ray", reason="Ray isn't installed: pip install '.[cluster]'")
 
 

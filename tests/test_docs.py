@@ -38,7 +38,7 @@ IN_PLACE = {  # what a test runs instead, in the environment that there is
 SERVING = r"dognet ui( \w+)?"  # until Ctrl-C; with a team's server it prints the addresses and ends
 ELSEWHERE = {
     "docs/cluster.md": "test_cluster.py runs its commands on two nodes",
-    "docs/how-to/slurm.md": "test_slurm.py runs its commands",
+    "docs/how-to/slurm.md": "test_slurm.py runs its sweep on a cluster of one node",
     "CONTRIBUTING.md": "what CI runs",
 }
 
@@ -123,7 +123,11 @@ def printed(script: list[str], folder: Path, clone: Path) -> Iterator[tuple[int,
     yield from ((int(code), text) for text, code in zip(pieces[::2], pieces[1::2], strict=False))
 
 
-@pytest.mark.parametrize("page", [page for page in ["README.md", *PAGES] if list(shown(page))])
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES if list(shown(page)))],
+)
 def test_every_command_of_a_page_prints_what_the_page_shows(
     page: str, clone: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

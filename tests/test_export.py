@@ -1,9 +1,9 @@
-"""``dognet-export``: what is given away answers as the network does, where there is neither dognet nor a network."""
+"""``dognet export``: what is given away answers as the network does, where there is neither dognet nor a network."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import os
 import re
 import shutil
 import signal
@@ -23,10 +23,14 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, environment, loopback_alone, run_in, small, wait_until
 from test_disk import mounted
+from test_tracking_server import answers, free_port
 
-from dognet import pipeline, runs, ui
-from dognet.config import SETTINGS
 from dognet.network import NNet
+from dognet.runs.folder import ended_runs, fail, read_config, read_manifest, read_run, write_manifest
+from dognet.settings import Csv
+from dognet.stages.once import run_once
+
+pytestmark = pytest.mark.process
 
 BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
 
@@ -57,18 +61,18 @@ def receiver(bare: Path, home: Path) -> dict[str, str]:
 @contextmanager
 def serving(model: Path, bare: Path) -> Iterator[str]:
     """Serve the model as the page says, on the loopback; in the end all of it is gone."""
-    port, log = str(ui.free_port()), model.with_name("log")
+    port, log = str(free_port()), model.with_name("log")
     words = ["mlflow", "models", "serve", "-m", str(model), "--env-manager", "local", "--port", port]
     with log.open("wb") as file, subprocess.Popen(
         words, cwd=model.parent, env=receiver(bare, model.parent), stdout=file, stderr=file, start_new_session=True
     ) as process:  # fmt: skip
         try:
             base = f"http://127.0.0.1:{port}"
-            wait_until(lambda: process.poll() is not None or ui.answers(base))
+            wait_until(lambda: process.poll() is not None or answers(int(port)))
             assert process.poll() is None, log.read_text()
             yield base
         finally:
-            ui.end(process)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def ask(base: str, body: Any) -> Any:
@@ -99,12 +103,10 @@ def own_images(root: Path) -> Path:
         table["kind"] = np.where(table["links"] > table["Mitte"], "größer", "other")
         (root / "data" / "own").mkdir(parents=True, exist_ok=True)
         table.to_csv(root / "data" / "own" / f"{name}.csv", index=False)
-    own = {"kind": "csv", "train": "data/own/train.csv", "test": "data/own/test.csv", "label": "kind", "white": 1.0}
-    empty = dict.fromkeys(("train_rows", "test_rows", "seed"))
-    hashes = {"positive": "größer", "train_sha256": "", "test_sha256": ""}
-    data = dataclasses.replace(small().data, **own, **empty, **hashes)
-    config = small(data=data, source="csv", dtype="float32", stepSize=1.0, ITERS=300, study="own")
-    return pipeline.run(config, root).folder
+    files = {name: f"data/own/{name}.csv" for name in ("train", "test")}
+    data = Csv(kind="csv", **files, label="kind", positive="größer", white=1.0)
+    settings = small(data=data, source="csv", dtype="float32", stepSize=1.0, ITERS=300, study="own")
+    return run_once(settings, root).folder
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -113,22 +115,22 @@ def folder_of(root: Path, name: str) -> Path:
 
 
 def rewrite(folder: Path, **metrics: float) -> None:
-    """Give a run other figures, and seal it."""
-    info = {key: value for key, value in runs.summary(folder).items() if key not in ("status", "sha256", "checksum")}
-    told = json.loads((folder / "metrics.json").read_text()) | metrics
-    (folder / "metrics.json").write_text(json.dumps(told))
-    runs.finish(folder, info)
+    """Give a run other figures, with the checksums that fit them."""
+    values = json.loads((folder / "metrics.json").read_text()) | metrics
+    (folder / "metrics.json").write_text(json.dumps(values))
+    write_manifest(folder, read_manifest(folder))
 
 
 # --- it answers as the network does
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", ["generated", "own"])
 def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a_network(
     grid: Path, bare: Path, tmp_path: Path, images: str
 ) -> None:
     folder, positive = (own_images(grid), "größer") if images == "own" else (grid / BEST, "checkerboard")
-    run_in(grid)("dognet-export", str(folder), "--to", str(tmp_path / "model"))
+    run_in(grid)("dognet", "export", str(folder), "--to", str(tmp_path / "model"))
     table = pd.read_csv(grid / "data" / ("csv" if images == "own" else images) / "test.csv").drop(columns="label")
     fractions = table * 0.73
     backwards = table[table.columns[::-1]]
@@ -142,12 +144,15 @@ def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a
         name = table.columns[1]
         for wrong, told in (
             (table.drop(columns=name), f"Model is missing inputs ['{name}']"),
-            (table.assign(**{name: "bright"}), "X must be numeric"),
-            (table.assign(**{name: "12"}), "X must be numeric"),
-            (table.assign(**{name: True}), "X must be numeric"),
-            (table[:2].assign(**{name: [1, None]}).astype(object), "X must be finite, got nan in row 1, column 1"),
-            (table.assign(**{name: 256}), f"{name} must be from 0 to 255, got 256"),
-            (table.assign(**{name: -0.5}), f"{name} must be from 0 to 255, got -0.5"),
+            (table.assign(**{name: "bright"}), f"{name} must be a number from 0 to 255, got 'bright' in row 0"),
+            (table.assign(**{name: "12"}), f"{name} must be a number from 0 to 255, got '12' in row 0"),
+            (table.assign(**{name: True}), f"{name} must be a number from 0 to 255, got True in row 0"),
+            (
+                table[:2].assign(**{name: [1, None]}).astype(object),
+                f"{name} must be a number from 0 to 255, got nan in",
+            ),
+            (table.assign(**{name: 256}), f"{name} must be a number from 0 to 255, got 256 in row 0"),
+            (table.assign(**{name: -0.5}), f"{name} must be a number from 0 to 255, got -0.5 in row 0"),
         ):
             answer = ask(base, {"dataframe_split": json.loads(wrong.to_json(orient="split"))})
             assert answer.startswith("400: "), answer
@@ -156,9 +161,10 @@ def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a
         pytest.skip("no right to make a network with the loopback alone: served with this one")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "json"])
 def test_mlflow_models_predict_answers_as_the_network_does(grid: Path, bare: Path, tmp_path: Path, kind: str) -> None:
-    run_in(grid)("dognet-export", "grid", "--to", str(tmp_path / "model"))
+    run_in(grid)("dognet", "export", "grid", "--to", str(tmp_path / "model"))
     file, table = grid / "data/generated/test.csv", pd.read_csv(grid / "data/generated/test.csv")
     if kind == "json":
         file = tmp_path / "test.json"
@@ -170,7 +176,7 @@ def test_mlflow_models_predict_answers_as_the_network_does(grid: Path, bare: Pat
 
 
 def test_a_model_is_loaded_beside_dognet_too(grid: Path) -> None:
-    run_in(grid)("dognet-export", "grid")
+    run_in(grid)("dognet", "export", "grid")
     program = (
         "import mlflow, pandas; table = pandas.read_csv('data/generated/test.csv').tail(5)\n"
         "model = mlflow.pyfunc.load_model('models/grid')\n"
@@ -178,19 +184,19 @@ def test_a_model_is_loaded_beside_dognet_too(grid: Path) -> None:
         "print(nnet.__file__, list(model.predict(table).index))"
     )
     answer = run_in(grid)(sys.executable, "-c", program).stdout
-    assert answer == f"{grid}/models/grid/code/dognet/nnet.py [45, 46, 47, 48, 49]\n"
+    assert answer == f"{grid}/models/grid/code/dognet/network/__init__.py [45, 46, 47, 48, 49]\n"
 
 
 # --- which run
 
 
 def test_the_best_run_is_that_with_the_least_train_loss_whatever_its_test_accuracy(grid: Path) -> None:
-    every = [run for run in runs.over(grid / "experiments") if run.folder != grid / BEST]
+    every = [run for run in ended_runs(grid / "experiments") if run.folder != grid / BEST]
     rewrite(grid / BEST, test_accuracy=0.1, test_loss=9.0)
     for run in every:
-        assert run.metrics["train_loss"] > runs.read(grid / BEST).metrics["train_loss"]
-        assert run.metrics["test_accuracy"] > 0.1
-    answer = run_in(grid)("dognet-export", "grid")
+        assert run.figures.train_loss > read_run(grid / BEST).figures.train_loss
+        assert run.figures.test_accuracy > 0.1
+    answer = run_in(grid)("dognet", "export", "grid")
     assert answer.stdout.startswith(f"{BEST}: train loss ")
     assert (grid / "models/grid/artifacts/weights.npz").read_bytes() == (grid / BEST / "weights.npz").read_bytes()
 
@@ -198,37 +204,39 @@ def test_the_best_run_is_that_with_the_least_train_loss_whatever_its_test_accura
 def test_without_a_name_it_is_the_run_of_dvc_repro(grid: Path) -> None:
     shutil.copytree(grid / BEST, grid / "experiments" / "pipeline")
     rewrite(grid / "experiments" / "pipeline")
-    assert run_in(grid)("dognet-export").stdout.splitlines()[0].startswith("experiments/pipeline: train loss ")
+    assert run_in(grid)("dognet", "export").stdout.splitlines()[0].startswith("experiments/pipeline: train loss ")
 
 
 def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path) -> None:
     export = run_in(grid)
-    second = sorted((run.metrics["train_loss"], run.folder) for run in runs.over(grid))[1][1].relative_to(grid)
-    (grid / BEST / "curve.csv").write_text(runs.CURVE_HEADER)
-    answer = export("dognet-export", BEST, check=False)
-    damage = f"{BEST}/curve.csv: not as it was written (its sha256 differs from run.json's)"
-    assert (answer.returncode, answer.stderr) == (1, f"dognet-export: {damage}\n")
-    answer = export("dognet-export", "grid")
+    second = sorted((run.figures.train_loss, run.folder) for run in ended_runs(grid))[1][1].relative_to(grid)
+    (grid / BEST / "curve.csv").write_text("")
+    answer = export("dognet", "export", BEST, check=False)
+    damage = f"{BEST}/curve.csv: changed since it was written (its sha256 differs from run.json's)"
+    assert (answer.returncode, answer.stderr) == (1, f"dognet export: {damage}\n")
+    answer = export("dognet", "export", "grid")
     assert answer.stdout.startswith(f"{second}: ")
     where = f"grid: run={Path(BEST).name}: curve.csv"
-    assert answer.stderr == f"{where}: not as it was written (its sha256 differs from run.json's): passed by\n"
-    runs.fail(grid / second, runs.settings(grid / second), FloatingPointError("too large"), {"digest": "0"})
-    answer = export("dognet-export", str(second), check=False)
-    told = f"dognet-export: {second}: this run failed (FloatingPointError: too large), it has no network\n"
-    assert (answer.returncode, answer.stderr) == (1, told)
-    assert str(second) not in export("dognet-export", "grid", "--to", "other").stdout
+    assert answer.stderr == f"{where}: changed since it was written (its sha256 differs from run.json's): passed by\n"
+    manifest, (_, images) = read_manifest(grid / second), read_config(grid / second)
+    settings = small(hiddenNodes=4, stepSize=1.0, seed=int(second.name[-1]), study="grid")
+    fail(grid / second, settings, images, manifest, FloatingPointError("too large"))
+    answer = export("dognet", "export", str(second), check=False)
+    line = f"dognet export: {second}: this run failed (FloatingPointError: too large), it has no network\n"
+    assert (answer.returncode, answer.stderr) == (1, line)
+    assert str(second) not in export("dognet", "export", "grid", "--to", "other").stdout
 
 
-def test_the_pixels_have_numbers_where_the_training_images_are_others_now(grid: Path) -> None:
-    assert columns(grid, own_images(grid)) == ["links", "Mitte", "right, below"]
-    (grid / "data/csv/train.csv").write_text("label,right,Mitte,links\n")
-    assert columns(grid, grid / "experiments/own") == ["pixel0", "pixel1", "pixel2"]
+def test_the_columns_are_the_pixels_that_the_run_was_trained_on_whatever_the_images_are_now(grid: Path) -> None:
+    folder = own_images(grid)
+    shutil.rmtree(grid / "data")
+    assert columns(grid, folder) == ["links", "Mitte", "right, below"]
 
 
 def columns(root: Path, what: Path) -> list[str]:
     """The names of the inputs of a model."""
     to = root / what.name
-    run_in(root)("dognet-export", str(what), "--to", str(to))
+    run_in(root)("dognet", "export", str(what), "--to", str(to))
     return list(json.loads((to / "input_example.json").read_text())["columns"])
 
 
@@ -238,11 +246,11 @@ def columns(root: Path, what: Path) -> list[str]:
 def test_a_model_holds_no_pickle_no_path_of_this_machine_and_no_address(grid: Path, tmp_path: Path) -> None:
     (grid / "uv.lock").write_text('source = { registry = "https://packages.example.org" }\n')
     (grid / "pyproject.toml").write_text("[project]\n")
-    answer = run_in(grid)("dognet-export", "grid", PIP_INDEX_URL="https://packages.example.org")
+    answer = run_in(grid)("dognet", "export", "grid", PIP_INDEX_URL="https://packages.example.org")
     assert answer.stderr == ""
     assert answer.stdout.splitlines()[1:] == ["models/grid"]
     files = {path.relative_to(grid / "models/grid").as_posix() for path in grid.rglob("models/grid/**/*.*")}
-    code = {"served.py", "code/dognet/__init__.py", "code/dognet/nnet.py", "code/dognet/descent.py"}
+    code = {"served.py", "code/dognet/__init__.py", "code/dognet/network/__init__.py", "code/dognet/descent.py"}
     environments = {"requirements.txt", "conda.yaml", "python_env.yaml"}
     examples = {"input_example.json", "serving_input_example.json"}
     assert files - {"code/dognet"} == {*code, *environments, *examples, "artifacts/weights.npz"}
@@ -259,12 +267,13 @@ def test_a_model_says_what_it_is_and_needs_what_is_installed(grid: Path) -> None
     import mlflow
     from mlflow.models import Model
 
-    run_in(grid)("dognet-export", "grid")
-    model, run = Model.load(str(grid / "models/grid")), runs.read(grid / BEST)
-    assert model.metadata["digest"] == run.info["digest"]
-    assert {name: model.metadata[name] for name in SETTINGS} == {n: str(run.config[n]) for n in SETTINGS}
-    assert model.metadata["train_loss"] == run.metrics["train_loss"]
-    assert [column["name"] for column in model.get_input_schema().to_dict()] == [f"pixel{i}" for i in range(4)]
+    run_in(grid)("dognet", "export", "grid")
+    model, run = Model.load(str(grid / "models/grid")), read_run(grid / BEST)
+    assert model.metadata["digest"] == run.manifest.digest
+    settings = run.settings.training()
+    assert {name: model.metadata[name] for name in settings} == {name: str(value) for name, value in settings.items()}
+    assert model.metadata["train_loss"] == run.figures.train_loss
+    assert [column["name"] for column in model.get_input_schema().to_dict()] == list(run.images.pixels)
     assert [column["name"] for column in model.get_output_schema().to_dict()] == ["label", "probability"]
     needed = (grid / "models/grid/requirements.txt").read_text().splitlines()
     assert needed == [f"mlflow=={mlflow.__version__}", f"numpy=={np.__version__}"]
@@ -272,7 +281,7 @@ def test_a_model_says_what_it_is_and_needs_what_is_installed(grid: Path) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_export_that_is_ended_leaves_no_half_model_and_can_be_repeated(grid: Path, number: int) -> None:
-    words = ["dognet-export", "grid", "--to", "given"]
+    words = ["dognet", "export", "grid", "--to", "given"]
     with subprocess.Popen(words, cwd=grid, env=environment(grid), stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: bool(list(grid.glob("given.*.part/*"))))
         process.send_signal(number)
@@ -280,7 +289,7 @@ def test_an_export_that_is_ended_leaves_no_half_model_and_can_be_repeated(grid: 
     expected = {
         signal.SIGKILL: (-9, ""),
         signal.SIGTERM: (143, ""),
-        signal.SIGINT: (130, "dognet-export: interrupted\n"),
+        signal.SIGINT: (130, "dognet export: interrupted\n"),
     }
     assert (process.returncode, told) == expected[signal.Signals(number)]
     assert not (grid / "given").exists()
@@ -291,9 +300,9 @@ def test_an_export_that_is_ended_leaves_no_half_model_and_can_be_repeated(grid: 
 
 def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, bare: Path) -> None:
     to = grid / "für dich" / "hier" / "100 % #1?"
-    run_in(grid)("dognet-export", "grid", "--to", str(to))
+    run_in(grid)("dognet", "export", "grid", "--to", str(to))
     (grid / "empty").mkdir()  # one that is empty may be there
-    run_in(grid)("dognet-export", "grid", "--to", "empty")
+    run_in(grid)("dognet", "export", "grid", "--to", "empty")
     program = "import mlflow; print(mlflow.pyfunc.load_model('.').metadata.metadata['study'])"
     words = [bare / "python", "-c", program]
     answer = subprocess.run(words, cwd=to, env=receiver(bare, grid), capture_output=True, text=True, check=True)
@@ -303,9 +312,9 @@ def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, 
 @pytest.mark.parametrize("size", ["8k", "24k", "44k"])
 def test_an_export_onto_a_full_disk_is_told_in_one_line_and_leaves_nothing(grid: Path, size: str) -> None:
     with mounted(grid / "disk", size) as disk:
-        answer = run_in(grid)("dognet-export", "grid", "--to", "disk/model", check=False)
+        answer = run_in(grid)("dognet", "export", "grid", "--to", "disk/model", check=False)
         assert answer.returncode == 1
-        assert re.fullmatch("dognet-export: .*No space left on device.*\n", answer.stderr)
+        assert re.fullmatch("dognet export: .*No space left on device.*\n", answer.stderr)
         assert not list(disk.iterdir())
 
 
@@ -321,36 +330,41 @@ def table(root: Path, name: str) -> list[tuple[Any, ...]]:
 def test_a_run_is_registered_once_under_a_name(grid: Path) -> None:
     from mlflow import MlflowClient
 
-    export, run = run_in(grid), runs.read(grid / BEST)
-    first = export("dognet-export", "grid", "--register", "boards")
+    export, run = run_in(grid), read_run(grid / BEST)
+    first = export("dognet", "export", "grid", "--register", "boards")
     assert (first.stdout.splitlines()[1:], first.stderr) == (["models:/boards/1"], "")
     assert not (grid / "models").exists()
     before = table(grid, "metrics")
-    again = export("dognet-export", BEST, "--register", "boards")
+    again = export("dognet", "export", BEST, "--register", "boards")
     assert again.stdout.splitlines()[1:] == ["models:/boards/1 was there"]
     other = "experiments/grid/runs/hiddenNodes=2,stepSize=0.3,ITERS=150,seed=1"
-    assert "models:/boards/2\n" in export("dognet-export", other, "--register", "boards").stdout
+    assert "models:/boards/2\n" in export("dognet", "export", other, "--register", "boards").stdout
     assert len(table(grid, "model_versions")) == len(table(grid, "logged_models")) == 2
     assert table(grid, "metrics")[: len(before)] == before
     client = MlflowClient(f"sqlite:///{grid}/mlflow.db")
     version = client.get_model_version("boards", "1")
     recorded = client.get_run(str(version.run_id))
-    assert recorded.data.tags["digest"] == version.tags["digest"] == run.info["digest"]
+    assert recorded.data.tags["digest"] == version.tags["digest"] == run.manifest.digest
     assert (version.tags["study"], version.tags["folder"]) == ("grid", run.folder.name)
     for name in ("train_loss", "test_accuracy"):
-        assert float(version.tags[name]) == run.metrics[name]
-        assert f"{run.metrics[name]:.4g}" in str(version.description)
+        assert float(version.tags[name]) == run.figures.figures()[name]
+        assert f"{run.figures.figures()[name]:.4g}" in str(version.description)
     model = client.get_logged_model(recorded.outputs.model_outputs[0].model_id)
     shown = {metric.key: metric.value for metric in model.metrics or ()}
-    assert shown.items() >= {"final/train_loss": run.metrics["train_loss"]}.items()
+    assert shown.items() >= {"final/train_loss": run.figures.train_loss}.items()
     assert not [name for name in shown if name.startswith("train/")]  # nothing of how it began
-    assert "12 recorded" not in export("dognet-sync").stdout  # the two were there
+    assert "12 recorded" not in export("dognet", "sync").stdout  # the two were there
 
 
-def test_a_registered_model_is_loaded_by_its_name_also_when_the_project_was_moved(grid: Path, bare: Path) -> None:
-    run_in(grid)("dognet-export", "grid", "--register", "boards")
+def test_a_registered_model_is_loaded_by_its_name_and_registered_again_when_the_project_was_moved(
+    grid: Path, bare: Path
+) -> None:
+    run_in(grid)("dognet", "export", "grid", "--register", "boards")
     moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
-    run_in(moved)("dognet-export", "grid", "--register", "boards")
+    answer = run_in(moved)("dognet", "export", "grid", "--register", "boards", check=False)
+    assert "mlflow.db was moved" in answer.stderr
+    run_in(moved)("dognet", "sync", "--rebuild")
+    run_in(moved)("dognet", "export", "grid", "--register", "boards")
     file = moved / "data/generated/test.csv"
     program = (
         "import json, mlflow, pandas, sys; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
@@ -395,13 +409,13 @@ def test_what_goes_wrong_is_told_in_one_line(grid: Path, words: list[str], told:
     (grid / "experiments/half/runs/one").mkdir(parents=True)
     (grid / "full").mkdir()
     (grid / "full/file").touch()
-    answer = run_in(grid)("dognet-export", *words, check=False)
+    answer = run_in(grid)("dognet", "export", *words, check=False)
     assert answer.returncode == 1
-    assert answer.stderr.startswith(f"dognet-export: {told.format(root=grid)}")
+    assert answer.stderr.startswith(f"dognet export: {told.format(root=grid)}")
     assert answer.stderr.count("\n") == 1
     assert not (grid / "models").exists()
 
 
 def test_help_waits_for_neither_mlflow_nor_pandas(tmp_path: Path) -> None:
-    program = "import sys; from dognet import export; print({'mlflow', 'pandas', 'hydra'} & set(sys.modules))"
+    program = "import sys; from dognet.tracking import export; print({'mlflow', 'pandas', 'hydra'} & set(sys.modules))"
     assert run_in(tmp_path)(sys.executable, "-c", program).stdout == "set()\n"

@@ -74,7 +74,7 @@ def test_images_that_carry_both_labels_end_at_the_loss_of_a_coin_toss() -> None:
 
 @pytest.mark.parametrize("stepSize", [1e3, 1e100, 1e300])
 def test_a_huge_step_ends_in_finite_weights_or_says_so(stepSize: float) -> None:
-    X, y = images.split(images.generate(200, np.random.default_rng(1)), "checkerboard")
+    X, y = images.split(generate(200, np.random.default_rng(1)), "checkerboard")
     try:
         net, points = trained(X, y, stepSize=stepSize)
     except FloatingPointError as error:

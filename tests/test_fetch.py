@@ -60,9 +60,8 @@ def point_at(project: Path, url: str, commit: str = "0" * 40) -> None:
 
 
 def use(project: Path, data: str) -> None:
-    """Choose the images of `dvc repro`, and little work."""
+    """Choose the images of `dvc repro`."""
     edit(project / "conf" / "config.yaml", "data: generated", f"data: {data}")
-    edit(project / "conf" / "config.yaml", "ITERS: 10000", "ITERS: 3000")
 
 
 def copy_lecture(lecture: Path, project: Path) -> Path:
@@ -154,6 +153,7 @@ def describe(project: Path) -> None:
     """Describe the own images in conf/."""
     use(project, "csv")
     edit(project / "conf" / "config.yaml", "stepSize: 0.3", "stepSize: 2")
+    edit(project / "conf" / "config.yaml", "ITERS: 10000", "ITERS: 3000")
     settings = project / "conf" / "data" / "csv.yaml"
     for old, new in (("label: label ", "label: kind "), ("positive: checkerboard", "positive: dog"), ("255", "1  ")):
         edit(settings, old, new)

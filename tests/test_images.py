@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dognet import images
-from dognet.images import ImagesError
+from dognet.data import generate, images
+from dognet.data.images import ImagesError
 from dognet.network import NNet
 
 HEADER = "label,pixel0,pixel1"
 
 
 def table() -> pd.DataFrame:
-    return images.generate(5000, np.random.default_rng(3))
+    return generate.generate(5000, np.random.default_rng(3))
 
 
 def test_generated_images_are_the_same_bytes_on_every_machine() -> None:
-    text = images.to_csv(images.generate(1000, np.random.default_rng(3)))
+    text = images.to_csv(generate.generate(1000, np.random.default_rng(3)))
     digest = hashlib.sha256(text.encode()).hexdigest()
     assert digest == "e6fee2d29778add5b3ae62e62ff0625a347268077fe64cc27ddee7ec831b2d34"
 
@@ -66,7 +66,7 @@ def test_triangles_have_one_odd_corner() -> None:
 
 
 def test_the_network_learns_generated_images_as_well_as_the_lectures() -> None:
-    train, test = (images.generate(n, np.random.default_rng(seed)) for n, seed in ((4000, 1), (1000, 2)))
+    train, test = (generate.generate(n, np.random.default_rng(seed)) for n, seed in ((4000, 1), (1000, 2)))
     net = NNet()
     net.fit(*images.split(train, "checkerboard"), hiddenNodes=4, stepSize=0.3, ITERS=10_000, seed=123)
     X, y = images.split(test, "checkerboard")
@@ -161,7 +161,7 @@ def test_a_white_pixel_is_white_after_scaling_too(tmp_path: Path, white: float) 
     assert images.read(path)["a"].tolist() == [0, 255]
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match=r"own\.csv: no such file"):
         images.read(tmp_path / "own.csv")
 

@@ -22,6 +22,8 @@ from mlflow import MlflowClient
 
 from dognet.runs.folder import FILES, ended_runs
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 15 if os.environ.get("DOGNET_SOAK") else 2
 TRAINING = "dognet", "ITERS=3000", "force=true"
 REPRO = "dvc", "repro", "--force"

@@ -1,13 +1,23 @@
+"""A study's report and its list: which runs they are about, what they say of the others, and what is written where."""
+
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import run_in
+from conftest import make_project, run_in, small
+
+from dognet.runs.folder import RunError, read_manifest, read_run, write_manifest
+from dognet.stages.once import run_once
+from dognet.sweep import report
+from dognet.sweep.grid import points_of_study
+from dognet.sweep.report import ReportError, run_to_keep, write_report
+from dognet.sweep.study import find_study
 
 STUDY = """# Which way?
 #
@@ -18,47 +28,59 @@ hydra:
     params:
       stepSize: 0.3,3
       seed: range(3)
+      data.train_rows: 200
+      data.test_rows: 50
 """
 
 
 @pytest.fixture(scope="session")
-def answered(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the study ``way`` has run."""
-    folder = Path(shutil.copytree(clone, tmp_path_factory.mktemp("answered") / "project"))
-    (folder / "experiments" / "way").mkdir()
-    (folder / "experiments" / "way" / "study.yaml").write_text(STUDY)
-    run_in(folder)("dognet", "--multirun", "experiment=way", "hydra/launcher=basic", "tracking_uri=none")
-    return folder
+    root = make_project(tmp_path_factory.mktemp("answered") / "project")
+    write_study(root, "way", STUDY)
+    for point in points_of_study(root, find_study("way", root)):
+        run_once(point.settings, root)
+    return root
 
 
 @pytest.fixture
 def project(answered: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(answered, tmp_path / "project"))
+    return Path(shutil.copytree(answered, tmp_path / "project", symlinks=True))
 
 
-def report(project: Path, study: str = "way") -> str:
-    run_in(project)("dognet-report", study)
-    return (project / "experiments" / study / "report.md").read_text()
+def write_study(root: Path, name: str, text: str) -> None:
+    (root / "experiments" / name).mkdir(parents=True, exist_ok=True)
+    (root / "experiments" / name / "study.yaml").write_text(text)
 
 
-def run_folders(project: Path) -> list[Path]:
-    return sorted(path.parent for path in (project / "experiments" / "way" / "runs").glob("*/run.json"))
+def text_of(project: Path, study: str = "way") -> str:
+    return write_report(study, project).path.read_text()
+
+
+def run_folders(project: Path, study: str = "way") -> list[Path]:
+    return sorted(path.parent for path in (project / "experiments" / study / "runs").glob("*/run.json"))
 
 
 def rewrite(folder: Path, **metrics: float) -> None:
     """Give a run other figures, with checksums that hold."""
-    path, summary = folder / "metrics.json", folder / "run.json"
+    path = folder / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | metrics))
-    info = json.loads(summary.read_text())
-    del info["checksum"]
-    info["sha256"]["metrics.json"] = sha256(path.read_bytes()).hexdigest()
-    info["checksum"] = sha256(json.dumps(info, sort_keys=True).encode()).hexdigest()[:16]
-    summary.write_text(json.dumps(info))
+    write_manifest(folder, read_manifest(folder))
 
 
-def said(project):
-    """The answer of the report, as it is printed."""
-    return report(project).split("\n\n")[1].strip("*")
+def make_of_other_code(folder: Path) -> None:
+    """Make a run look like one of numeric code that is no more."""
+    write_manifest(folder, read_manifest(folder).model_copy(update={"code": "0" * 64, "digest": "0" * 16}))
+
+
+def train(project: Path, study: str, *settings: dict[str, Any]) -> None:
+    """Train a small run of each of these settings."""
+    for each in settings:
+        images = {name.removeprefix("data."): value for name, value in each.items() if name.startswith("data.")}
+        source = "generated" + "".join(f"-{name}-{value}" for name, value in images.items())
+        usual = small(ITERS=30, study=study, source=source)
+        data = usual.data.model_copy(update=images)
+        run_once(usual.model_copy(update={"data": data} | {n: v for n, v in each.items() if "." not in n}), project)
 
 
 def row(text: str, *cells: str) -> list[str]:
@@ -67,21 +89,27 @@ def row(text: str, *cells: str) -> list[str]:
     return next(found for found in rows if tuple(found[: len(cells)]) == cells)
 
 
-def test_a_sweep_ends_in_the_report_that_the_command_writes_again_byte_for_byte(project):
+# --- what stands in a report
+
+
+def test_the_same_runs_give_the_same_bytes(project: Path) -> None:
     folder = project / "experiments"
-    names = ("README.md", "way/report.md", "way/loss.svg", "way/accuracy.svg", "way/weights.svg")
-    before = {name: (folder / name).read_bytes() for name in names}
-    for name in names:
-        (folder / name).unlink()
-    report(project)
-    assert {name: (folder / name).read_bytes() for name in names} == before
+    names = [f"way/{name}" for name in ("report.md", "report.json", "loss.svg", "accuracy.svg", "weights.svg")]
+    contents = []
+    for _ in range(2):
+        write_report("way", project)
+        contents.append({name: (folder / name).read_bytes() for name in (*names, "README.md")})
+        for name in contents[0]:
+            (folder / name).unlink()
+    assert contents[0] == contents[1]
 
 
-def test_the_report_has_question_answer_table_pictures_and_what_was_expected(project):
-    text = report(project)
+def test_the_report_has_question_answer_table_pictures_and_what_was_expected(project: Path) -> None:
+    text = text_of(project)
     paragraphs = text.split("\n\n")
     assert paragraphs[0] == "# Which way?"
-    assert re.fullmatch(r"\*\*.*solve.*\.\*\*", paragraphs[1])
+    answer = r"\*\*No run reached 99 % test accuracy\. The best reached \S+ % \(baseline \S+ %\)\.\*\*"
+    assert re.fullmatch(answer, paragraphs[1])
     assert len(row(text, "0.3")) == len(row(text, "stepSize")) == 7
     assert {"![loss](loss.svg)", "![accuracy](accuracy.svg)", "![weights](weights.svg)"} < set(paragraphs)
     assert "    dognet --multirun experiment=way" in paragraphs
@@ -89,192 +117,254 @@ def test_the_report_has_question_answer_table_pictures_and_what_was_expected(pro
     assert "Incomplete" not in text
 
 
-def test_the_table_is_computed_over_the_seeds(project):
+def test_the_table_is_computed_over_the_seeds(project: Path) -> None:
     for folder, accuracy in zip(run_folders(project), (0.99, 0.95, 1.0, 0.2, 0.3, 0.4), strict=True):
-        rewrite(folder, test_accuracy=accuracy, train_loss=1 - accuracy / 2)
-    text = report(project)
-    assert row(text, "0.3")[1:6] == ["2 of 3", "0.9800", "0.0265", "0.9500", "0.51"]
-    assert row(text, "3")[1:6] == ["0 of 3", "0.3000", "0.1000", "0.2000", "0.85"]
-    assert "**At no stepSize does every seed solve it; some do at 0.3 (2 of 3); none at 3.**" in text
+        rewrite(folder, test_accuracy=accuracy, train_loss=1 - accuracy / 2, baseline=0.6)
+    text = text_of(project)
+    assert row(text, "0.3")[1:6] == ["2 of 3 (21 to 94 %)", "98.00 % (95.00 to 99.67 %)", "95.00 %", "60.00 %", "0.51"]
+    assert row(text, "3")[1:6] == ["0 of 3 (0 to 56 %)", "30.00 % (20.00 to 36.67 %)", "20.00 %", "60.00 %", "0.85"]
+    assert "is solved by some runs at stepSize 0.3 (2 of 3); by no run at stepSize 3.**" in text
 
 
-def test_the_best_run_is_chosen_by_train_loss_never_by_test_accuracy(project):
+def test_the_best_run_is_chosen_by_train_loss_never_by_test_accuracy(project: Path) -> None:
     folders = run_folders(project)
     for folder in folders:
         rewrite(folder, test_accuracy=1.0, train_loss=0.5)
     rewrite(folders[3], test_accuracy=0.1, train_loss=0.4)
-    text = report(project)
-    assert f"Chosen by the least train loss, never by test accuracy: `{folders[3].name}`" in text
+    assert f"`{folders[3].name}` has the lowest train loss, 0.4 nats." in text_of(project)
     weights = (project / "experiments" / "way" / "weights.svg").read_bytes()
     assert weights == (folders[3] / "weights.svg").read_bytes()
 
 
-def test_an_incomplete_grid_is_named_with_what_is_missing(project):
-    missing, failing = run_folders(project)[0], run_folders(project)[1]
+def test_the_study_file_says_what_counts_as_solved(project: Path) -> None:
+    write_study(project, "way", STUDY.replace("ITERS", "solved: 0.5\nITERS", 1))
+    assert write_report("way", project).answer.startswith("The task (50 % test accuracy) is solved by all runs at")
+
+
+def test_what_every_run_has_holds_for_every_run(project: Path) -> None:
+    shared = "Every run has `hiddenNodes=4 ITERS=300 dtype=float64` and the images in `data/generated-"
+    assert shared in text_of(project)
+    train(project, "own", {"data.positive": "checkerboard"}, {"data.positive": "triangle"})
+    text = text_of(project, "own")
+    assert "Every run has `hiddenNodes=4 stepSize=0.3 ITERS=30 seed=123 dtype=float64`.\n" in text
+    assert row(text, "data.positive")
+    assert [row(text, label)[1] for label in ("checkerboard", "triangle")] == ["0 of 1 (0 to 79 %)"] * 2
+
+
+# --- runs that are not there
+
+
+def test_an_incomplete_grid_is_named_with_what_is_missing(project: Path) -> None:
+    missing, failing, changed, damaged, *_ = run_folders(project)
     shutil.rmtree(missing)
     shutil.rmtree(failing)
     (failing / "weights.npz").mkdir(parents=True)  # its place is taken
-    words = ("experiment=way", "stepSize=0.3", "seed=1", "hydra/launcher=basic", "tracking_uri=none")
-    assert run_in(project)("dognet", "--multirun", *words, check=False).returncode == 1
-    text = report(project)
-    assert "**Incomplete: 4 of 6 runs are finished**" in text
-    assert "- `stepSize=0.3 seed=0`: not run" in text
-    assert "- `stepSize=0.3 seed=1`: IsADirectoryError: " in text
-    assert row(text, "0.3")[1] == "0 of 1"
+    with pytest.raises(IsADirectoryError):
+        run_once(points_of_study(project, find_study("way", project))[1].settings, project)
+    make_of_other_code(changed)
+    (damaged / "weights.npz").write_bytes(b"")
+    text = text_of(project)
+    assert "**Incomplete: 2 of 6 runs are finished.**" in text
+    lines = re.findall("- .*", text)
+    assert lines[0] == "- `stepSize=0.3 seed=0`: not run yet"
+    assert lines[1].startswith("- `stepSize=0.3 seed=1`: failed: IsADirectoryError: ")
+    assert lines[2] == "- `stepSize=0.3 seed=2`: numeric code changed: run it again"
+    assert lines[3].startswith("- `stepSize=3 seed=0`: weights.npz: changed since it was written")
     assert "(incomplete)" in (project / "experiments" / "README.md").read_text()
 
 
-def test_runs_of_other_images_or_code_are_not_in_the_report(project):
-    code = project / "src" / "dognet" / "descent.py"
-    code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
-    answer = run_in(project)("dognet-report", "way", check=False)
-    assert answer.returncode == 1
-    told = "dognet-report: study way has no finished run of its grid: dognet --multirun experiment=way\n"
-    assert answer.stderr == told
+def test_a_study_without_a_finished_run_is_refused_with_the_way_out(project: Path) -> None:
+    for folder in run_folders(project):
+        make_of_other_code(folder)
+    error = "study way has no finished run of its grid: dognet --multirun experiment=way"
+    with pytest.raises(ReportError, match=f"^{error}$"):
+        write_report("way", project)
+    with pytest.raises(ReportError, match=r"^no study wya, there are way$"):
+        write_report("wya", project)
 
 
-def test_runs_beside_the_grid_leave_the_report_as_it_is(project):
-    before = report(project)
-    words = ("experiment=way", "stepSize=1", "seed=1", "hydra/launcher=basic", "tracking_uri=none")
-    run_in(project)("dognet", "--multirun", *words)
-    assert report(project) == before
+def test_runs_beside_the_grid_leave_the_report_as_it_is(project: Path) -> None:
+    before = text_of(project)
+    (point, *_) = points_of_study(project, find_study("way", project))
+    beside = run_once(point.settings.model_copy(update={"stepSize": 3.0, "ITERS": 900}), project)
+    rewrite(beside.folder, train_loss=1e-6)
+    assert text_of(project) == before
+    assert run_to_keep("way", project).settings.ITERS == 300
+
+
+def test_a_partial_sweep_does_not_replace_a_complete_report(project: Path) -> None:
+    before = text_of(project)
+    shutil.rmtree(run_folders(project)[0])
+    told = "5 of 6 runs of way are finished, and the report that is there has all: dognet report way replaces it"
+    with pytest.raises(ReportError, match=f"^{told}$"):
+        write_report("way", project, replace_complete=False)
+    assert (project / "experiments" / "way" / "report.md").read_text() == before
+    assert "Incomplete: 5 of 6" in text_of(project)
+    shutil.rmtree(run_folders(project)[0])
+    write_report("way", project, replace_complete=False)  # the report that is there is incomplete too
+
+
+# --- studies without a file
 
 
 @pytest.mark.parametrize(
-    ("words", "pictures"),
+    ("settings", "pictures"),
     [
-        ("seed=1,2", {"loss", "accuracy", "weights"}),
-        ("hiddenNodes=1,2 stepSize=0.1,0.3,1", {"loss", "accuracy", "weights"}),
-        ("hiddenNodes=1,2 stepSize=0.1,1 seed=1,2 dtype=float32,float64", {"loss", "weights"}),
-        ("dtype=float32,float64", {"loss", "weights"}),
-        ("ITERS=0,10,20", {"loss", "accuracy", "weights"}),
-        ("seed=1", {"loss", "accuracy", "weights"}),
+        ([{"seed": 1}, {"seed": 2}], {"loss", "accuracy", "weights"}),
+        ([{"hiddenNodes": h, "stepSize": s} for h in (1, 2) for s in (0.1, 1.0)], {"loss", "accuracy", "weights"}),
+        ([{"hiddenNodes": 1 + h, "stepSize": 0.1 + h, "ITERS": 10 + h} for h in (0, 1)], {"loss", "weights"}),
+        ([{"dtype": "float32"}, {"dtype": "float64"}], {"loss", "weights"}),
+        ([{"ITERS": ITERS} for ITERS in (0, 10, 20)], {"loss", "accuracy", "weights"}),
+        ([{}], {"loss", "accuracy", "weights"}),
     ],
 )
-def test_a_sweep_without_a_study_file_is_reported_too(project, words, pictures):
-    more = ("study=own", "hydra/launcher=basic", "tracking_uri=none")
-    run_in(project)("dognet", "--multirun", *more, "ITERS=30", *words.split())
+def test_a_sweep_without_a_study_file_is_reported_too(
+    project: Path, settings: list[dict[str, Any]], pictures: set[str]
+) -> None:
+    train(project, "own", *settings)
     folder = project / "experiments" / "own"
+    folder.joinpath("accuracy.svg").write_text("of an older report")
+    assert text_of(project, "own").startswith("# What do the runs of own show?\n")
     assert {path.stem for path in folder.glob("*.svg")} == pictures
-    assert (folder / "report.md").read_text().startswith("# What the runs in own show\n")
+    assert "dognet --multirun study=own …" in (folder / "report.md").read_text()
 
 
-def test_a_report_of_a_study_without_a_file_leaves_out_other_code_and_damaged_runs_and_names_them(project):
-    words = ("dognet", "--multirun", "study=own", "hydra/launcher=basic", "tracking_uri=none", "ITERS=30")
-    run_in(project)(*words, "seed=1,2,3")
-    code = project / "src" / "dognet" / "descent.py"
-    code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
-    run_in(project)(*words, "seed=3,4,5")
-    damaged = next((project / "experiments/own/runs").glob("*seed=5"))
+def test_other_code_and_damage_are_left_out_and_named(project: Path) -> None:
+    train(project, "own", *({"seed": seed} for seed in (1, 2, 3, 4)))
+    one, other, _, damaged = run_folders(project, "own")
+    make_of_other_code(one)
+    make_of_other_code(other)
     (damaged / "curve.csv").write_text("iteration\n")
-    text = report(project, "own")
-    assert "**Incomplete: 2 of 5 runs are finished**" in text
-    for seed in (1, 2):
-        assert f"- `seed={seed}`: of other images or other code: run it again\n" in text
-    assert f"- `run={damaged.name}`: curve.csv: not as it was written (its sha256 differs from run.json's)\n" in text
-    assert re.search(r"\*\*No run solves it, which takes a test accuracy of 99 %; they reach [5-7][\d.]* %\.\*\*", text)
+    text = text_of(project, "own")
+    assert "**Incomplete: 1 of 4 runs are finished.**" in text
+    assert "- `seed=1`: numeric code changed: run it again\n- `seed=2`: numeric code changed: run it again\n" in text
+    assert f"- `run={damaged.name}`: curve.csv: changed since it was written" in text
 
 
-def test_runs_of_images_that_have_changed_are_not_taken_for_the_same(project):
-    words = ("dognet", "--multirun", "study=own", "hydra/launcher=basic", "tracking_uri=none", "ITERS=30")
-    run_in(project)(*words, "seed=1,2")
-    images = project / "conf" / "data" / "generated.yaml"
-    images.write_text(images.read_text().replace("seed: 33", "seed: 34"))
-    run_in(project)(*words, "seed=3,4")
-    text = report(project, "own")
+def test_images_that_have_changed_are_not_taken_for_the_same(project: Path) -> None:
+    images = [{"seed": seed, "data.seed": 33 + seed // 3} for seed in (1, 2, 3, 4)]
+    train(project, "own", *images)
+    text = text_of(project, "own")
     assert row(text, "data.seed")
-    assert [row(text, seed)[1] for seed in ("33", "34")] == ["0 of 2"] * 2
-    run_in(project)(*words[:2], "study=named", *words[3:], "data.seed=33,34")
-    assert not re.search(r"\bimages \|", report(project, "named"))
+    assert [row(text, seed)[1] for seed in ("33", "34")] == ["0 of 2 (0 to 66 %)"] * 2
+    assert "images |" not in text
 
 
-def test_a_damaged_run_of_a_grid_is_named_with_its_file(project):
-    (run_folders(project)[0] / "weights.npz").write_bytes(b"")
-    text = report(project)
-    assert "- `stepSize=0.3 seed=0`: weights.npz: not as it was written (its sha256 differs from run.json's)\n" in text
+def test_runs_on_different_images_have_no_best(project: Path) -> None:
+    train(project, "own", *({"data.train_rows": rows, "seed": seed} for rows in (50, 60) for seed in (1, 2)))
+    text = text_of(project, "own")
+    assert "There is none: the runs have different images, and losses on different images don't compare." in text
+    assert [row(text, rows)[1] for rows in ("50", "60")] == ["0 of 2 (0 to 66 %)"] * 2
+    with pytest.raises(ReportError, match=r"^own has runs on different images, whose losses don't compare: name a run"):
+        run_to_keep("own", project)
 
 
-def test_the_end_of_a_part_of_a_sweep_leaves_a_report_of_all_as_it_is(project):
-    before = (project / "experiments" / "way" / "report.md").read_bytes()
-    for folder in run_folders(project)[1:]:
-        shutil.rmtree(folder)
-    words = ("experiment=way", "stepSize=0.3", "seed=0,1", "hydra/launcher=basic", "tracking_uri=none")
-    answer = run_in(project)("dognet", "--multirun", *words)
-    told = (
-        "no report: 2 of 6 runs of way are finished, and the report that is there has all: dognet-report way replaces"
-    )
-    assert answer.stdout.splitlines()[-1].startswith(told)
-    assert (project / "experiments" / "way" / "report.md").read_bytes() == before
-    assert "Incomplete: 2 of 6" in report(project)
+def test_a_report_is_written_where_the_images_are_gone(project: Path) -> None:
+    train(project, "own", {"seed": 1}, {"seed": 2})
+    shutil.rmtree(project / "data")
+    assert "weights.svg" not in text_of(project, "own")
 
 
-def test_runs_on_different_images_have_none_to_keep(project):
-    words = ("dognet", "--multirun", "study=own", "hydra/launcher=basic", "tracking_uri=none", "ITERS=30")
-    run_in(project)(*words, "data.train_rows=50,60", "seed=1,2")
-    text = report(project, "own")
-    assert "No run is the one to keep: losses on different images don't compare." in text
-    assert [row(text, rows)[1] for rows in ("50", "60")] == ["0 of 2"] * 2
-    answer = run_in(project)("dognet-export", "own", check=False)
-    assert answer.stderr.startswith("dognet-export: own has runs on different images, whose losses don't compare")
+# --- the run to keep
 
 
-def test_a_run_beside_the_grid_is_not_the_one_to_keep(project):
-    words = ("experiment=way", "stepSize=3", "seed=0,1", "ITERS=900", "hydra/launcher=basic", "tracking_uri=none")
-    run_in(project)("dognet", "--multirun", *words)
-    kept = re.search(r"never by test accuracy: `(.*?)`", report(project))[1]
-    assert "ITERS=300" in kept
-    assert run_in(project)("dognet-export", "way").stdout.startswith(f"experiments/way/runs/{kept}: ")
+def test_the_run_to_keep_is_a_folder_or_the_best_of_a_study(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, *_ = run_folders(project)
+    for folder in run_folders(project):
+        rewrite(folder, train_loss=0.5)
+    rewrite(second, train_loss=0.1)
+    assert run_to_keep("way", project) == read_run(second)
+    assert run_to_keep(str(first), project) == read_run(first)
+    (second / "curve.csv").write_text("")
+    assert run_to_keep("way", project) == read_run(first)
+    assert capsys.readouterr().err.startswith("way: skipped stepSize=0.3 seed=1: curve.csv: changed since it was")
+    with pytest.raises(RunError, match=r"curve\.csv: changed since"):
+        run_to_keep(str(second), project)
 
 
-@pytest.mark.parametrize("kept", [b"", b"# Which way?\n", b"\xff"])
-def test_a_report_that_was_cut_short_hinders_no_other(project, kept):
-    (project / "experiments" / "width" / "report.md").write_bytes(kept)
-    before = (project / "experiments" / "way" / "report.md").read_bytes()
-    answer = run_in(project)("dognet-report", "way")
-    assert (answer.stdout, answer.stderr) == (f"{said(project)}\nexperiments/way/report.md\n", "")
-    assert (project / "experiments" / "way" / "report.md").read_bytes() == before
-
-
-def test_a_study_that_cannot_be_reported_is_told_in_one_line_and_the_others_are_reported(project):
-    folder, grid = project / "experiments", "hydra: {sweeper: {params: {seed: '1,2'}}}"
-    for name, text in {
-        "a-bad": "seed: {",
-        "b-word": f"ITERS: many\n{grid}",
-        "c-grid": grid.replace("1,2", "(("),
+def test_what_has_no_run_to_keep_is_refused_in_one_line(project: Path) -> None:
+    folder = project / "experiments" / "own" / "runs" / "seed=1"
+    folder.mkdir(parents=True)
+    for name, error in {
+        "pipeline": "pipeline has no finished run: dvc repro",
+        str(folder): f"{folder}: no run has ended here",
+        "own": "study own has no finished run: dognet --multirun study=own",
+        "nothing": "no study nothing, there are own, way",
     }.items():
-        (folder / name / "runs").mkdir(parents=True)
-        (folder / name / "study.yaml").write_text(text)
-    answer = run_in(project)("dognet-report", check=False)
-    assert answer.returncode == 1
-    assert answer.stdout == f"{said(project)}\nexperiments/way/report.md\n"
-    bad, word, grid = answer.stderr.splitlines()
-    assert bad.startswith(f"dognet-report: study a-bad: {folder}/a-bad/study.yaml: while parsing")
-    assert word == "dognet-report: study b-word: ITERS must be a whole number from 0 to 10^15, got 'many'"
-    assert grid.startswith("dognet-report: study c-grid: 'seed=((' can't be read: brackets")
+        with pytest.raises(ReportError) as caught:
+            run_to_keep(name, project)
+        assert str(caught.value) == error
 
 
-def test_a_report_cannot_leave_its_folder(project):
+# --- files and the command
+
+
+def arguments(*studies: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    return parser.parse_args(studies)
+
+
+def test_the_list_of_studies_has_the_answer_of_each(project: Path) -> None:
+    write_study(project, "bar", STUDY.replace("Which way?", "This | that?").replace("range(3)", "7"))
+    (point, *_) = points_of_study(project, find_study("bar", project))
+    run_once(point.settings, project)
+    reports = {name: write_report(name, project) for name in ("way", "bar")}
+    listing = (project / "experiments" / "README.md").read_text()
+    assert f"| [way](way/report.md) | Which way? | {reports['way'].answer} |" in listing
+    assert f"| [bar](bar/report.md) | This &#124; that? | {reports['bar'].answer} (incomplete) |" in listing
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"\xff", b'{"question": "Which way?"}', None])
+def test_a_damaged_report_hinders_no_other(project: Path, damage: bytes | None) -> None:
+    write_study(project, "bar", STUDY)
+    folder = project / "experiments" / "bar"
+    (folder / "report.md").write_text("# Which way?\n")
+    if damage is not None:
+        (folder / "report.json").write_bytes(damage)
+    write_report("way", project)
+    assert "[way]" in (project / "experiments" / "README.md").read_text()
+    assert "[bar]" not in (project / "experiments" / "README.md").read_text()
+
+
+def test_studies_that_cannot_be_reported_take_a_line_each(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = "hydra: {sweeper: {params: {seed: '1,2'}}}"
+    monkeypatch.chdir(project)
+    for name, text in {"a": "seed: {", "b": f"ITERS: many\n{grid}", "c": grid.replace("1,2", "((")}.items():
+        write_study(project, name, text)
+        (project / "experiments" / name / "runs").mkdir()
+    with pytest.raises(ReportError) as caught:
+        report.main(arguments(), project)
+    bad, word, grid = str(caught.value).splitlines()
+    assert bad.startswith(f"study a: {project}/experiments/a/study.yaml: ")
+    assert word == "study b: ITERS must be a whole number from 0 to 10^15, got 'many'"
+    assert grid.startswith("study c: ")
+    answer = report.read_report(project / "experiments" / "way").answer
+    assert capsys.readouterr().out == f"{answer}\nexperiments/way/report.md\n"
+
+
+def test_nothing_to_report_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"^no study has runs yet: dognet --multirun experiment=width$"):
+        report.main(arguments(), make_project(tmp_path / "project"))
+
+
+def test_a_report_cannot_leave_its_folder(project: Path) -> None:
     shutil.copytree(project / "experiments" / "way" / "runs", project / "elsewhere" / "runs")
     for study in ("../elsewhere", str(project / "elsewhere")):
-        answer = run_in(project)("dognet-report", study, check=False)
-        assert answer.returncode == 1
-        assert answer.stderr.startswith("dognet-report: study must be a plain name: ")
-        assert answer.stderr.count("\n") == 1
+        with pytest.raises(ReportError, match=r"^study must be a plain name: "):
+            write_report(study, project)
     assert [path.name for path in (project / "elsewhere").iterdir()] == ["runs"]
 
 
-def test_nothing_to_report_is_told(tmp_path):
-    answer = run_in(tmp_path)("dognet-report", check=False)
-    assert (answer.returncode, answer.stdout) == (1, "")
-    assert answer.stderr == "dognet-report: no study has runs yet: dognet --multirun experiment=width\n"
-
-
-def test_the_list_of_studies_has_the_answer_of_each(project):
-    listing = (project / "experiments" / "README.md").read_text()
-    reports = sorted((project / "experiments").glob("*/report.md"))
-    assert len(reports) >= 6
-    for path in reports:
-        question, answer = path.read_text().split("\n\n")[:2]
-        assert (
-            f"| [{path.parent.name}]({path.parent.name}/report.md) | {question[2:]} | {answer.strip('*')} |" in listing
-        )
+def test_a_sweep_ends_in_the_report_that_the_command_writes_again(clone: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(clone, tmp_path / "project", symlinks=True))
+    write_study(project, "way", STUDY)
+    run = run_in(project)
+    swept = run("dognet", "--multirun", "experiment=way", "hydra/launcher=basic", "tracking_uri=none").stdout
+    before = (project / "experiments" / "way" / "report.md").read_bytes()
+    again = run("dognet", "report", "way").stdout
+    assert swept.splitlines()[-2:] == again.splitlines()
+    assert again.splitlines()[1] == "experiments/way/report.md"
+    assert (project / "experiments" / "way" / "report.md").read_bytes() == before

@@ -10,69 +10,74 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dognet import files, pipeline, runs, sync, tracking
-from dognet.config import Config, Data
+from dognet import files, network
 from dognet.network import InputError, NNet
-from dognet.runs import RunError
+from dognet.runs.digest import code_digest, digest, folder_name, trajectory
+from dognet.runs.folder import FILES, RunError, ended_runs, longest_shorter, read_run, reason_to_train
+from dognet.runs.folder import finished as finished_run
+from dognet.runs.run import Images, Point, curve_text
+from dognet.settings import Generated, Settings, TrainingSettings
+from dognet.stages.once import run_once
 
 
-def settings(**changes: Any) -> Config:
-    data = Data(kind="generated", positive="checkerboard", train_rows=200, test_rows=50, seed=1)
+def settings(**changes: Any) -> Settings:
+    data = Generated(kind="generated", positive="checkerboard", train_rows=200, test_rows=50, seed=1)
     values = {"hiddenNodes": 2, "stepSize": 0.5, "ITERS": 120, "seed": 4, "dtype": "float64", "study": "s"}
-    return Config(**(values | {"data": data, "source": "generated"} | changes))
+    execution = {"force": False, "plan": False, "threads": 1, "tracking_uri": None}
+    return Settings.model_validate(values | execution | {"data": data, "source": "generated"} | changes)
+
+
+IMAGES = Images(source="generated", positive="checkerboard", pixels=("a", "b"), train_sha256="a")
 
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    return pipeline.run(settings(), tmp_path).folder
+    return run_once(settings(), tmp_path).folder
 
 
 def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
-    run = runs.read(finished)
+    run = read_run(finished)
     assert run.finished
-    assert sorted(path.name for path in finished.iterdir()) == sorted([*runs.FILES, "run.json"])
+    assert sorted(path.name for path in finished.iterdir()) == sorted([*FILES, "run.json"])
     assert run.curve()[0][0] == 0
-    assert run.curve()[-1] == (120, run.metrics["train_loss"], run.metrics["train_accuracy"])
-    assert run.config == {
-        "hiddenNodes": 2,
-        "stepSize": 0.5,
-        "ITERS": 120,
-        "seed": 4,
-        "dtype": "float64",
-        "data": {
-            "source": "generated",
-            "positive": "checkerboard",
-            "train_rows": 200,
-            "seed": 1,
-            "train_sha256": files.sha256(finished.parents[3] / "data" / "generated" / "train.csv"),
-        },
-    }
-    assert isinstance(run.net(), NNet)
+    assert run.curve()[-1] == (120, run.figures.train_loss, run.figures.train_accuracy)
+    assert run.settings == TrainingSettings(hiddenNodes=2, stepSize=0.5, ITERS=120, seed=4, dtype="float64")
+    assert run.images == Images(
+        source="generated",
+        positive="checkerboard",
+        pixels=("pixel0", "pixel1", "pixel2", "pixel3"),
+        train_rows=200,
+        seed=1,
+        train_sha256=files.sha256(finished.parents[3] / "data" / "generated" / "train.csv"),
+    )
+    assert run.manifest.study == "s"
+    assert run.manifest.digest == run.figures.digest
+    assert run.code_is_current
+    assert NNet.load(finished / "weights.npz").W1.shape == (5, 2)
 
 
-@pytest.mark.parametrize("name", [*runs.FILES, "run.json"])
-def test_a_file_that_is_cut_or_changed_at_any_byte_is_refused_by_its_name(finished: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [*FILES, "run.json"])
+def test_a_file_that_is_cut_or_changed_at_any_byte_is_refused_by_name(finished: Path, name: str) -> None:
     path, rng = finished / name, random.Random(name)
     content = path.read_bytes()
-    step = 50 if name in runs.PICTURES else 1  # of a picture no figure is read
-    damages = [content[:length] for length in range(0, len(content.rstrip()), step)]
-    for k in range(0, len(content), step):
+    damages = [content[:length] for length in range(len(content.rstrip()))]
+    for k in range(len(content)):
         damages.append(content[:k] + bytes([content[k] ^ 1 << rng.randrange(8)]) + content[k + 1 :])
     damages += [content + b"x", b"[]", b"{}"]
     for damaged in damages:
         path.write_bytes(damaged)
         try:
-            run = runs.read(finished)
+            run = read_run(finished)
         except RunError as error:
             assert str(error).startswith(f"{path}: ")
             assert "\n" not in str(error)
         else:  # white space between the values of run.json is all that may change
             assert name == "run.json"
-            assert json.dumps(run.info)[:-1] == json.dumps(json.loads(content)).partition(', "checksum"')[0]
+            assert run.manifest.model_dump(mode="json") | {"checksum": "x"} == json.loads(content) | {"checksum": "x"}
     path.unlink()
     with pytest.raises(RunError, match=name.replace(".", r"\.") + ": missing"):
-        runs.read(finished)
-    assert list(runs.over(finished)) == []
+        read_run(finished)
+    assert list(ended_runs(finished)) == []
 
 
 def test_weights_changed_at_any_bit_are_refused_or_the_same(finished: Path) -> None:
@@ -87,25 +92,22 @@ def test_weights_changed_at_any_bit_are_refused_or_the_same(finished: Path) -> N
             assert str(error).startswith(f"{path} is not a whole network file")
             refused += 1
         else:  # the date of a part of the archive, for one
-            assert all(np.array_equal(*pair) for pair in zip(net.weights(), other.weights(), strict=True))
+            assert np.array_equal(net.W1, other.W1)
+            assert np.array_equal(net.W2, other.W2)
             assert list(net.y_classes) == list(other.y_classes)
     assert refused > 4 * len(content)
 
 
-@pytest.mark.parametrize("name", [*runs.FILES, "run.json"])
+@pytest.mark.parametrize("name", [*FILES, "run.json"])
 def test_nobody_believes_a_run_with_a_changed_byte(finished: Path, name: str) -> None:
-    root, digest = finished.parents[3], runs.read(finished).info["digest"]
+    root, name_of_result = finished.parents[3], read_run(finished).figures.digest
     path = finished / name
     content = path.read_bytes()
     path.write_bytes(content.replace(b"e", b"f", 1) if name == "run.json" else content[:-2] + b"~" + content[-1:])
-    assert runs.finished(finished, digest) is None  # a sweep doesn't skip it, a report names it as unfinished
-    assert "continued_from" not in pipeline.run(settings(ITERS=130), root).info
-    recorder = sync.Recorder(f"sqlite:///{root}/mlflow.db", root)
-    recorder.catch_up(finished)
-    assert recorder.damaged
-    assert not recorder.trouble
-    assert tracking.recorded(recorder.uri, "s") in (set(), None)
-    assert pipeline.run(settings(), root).info["digest"] == digest
+    assert finished_run(finished, name_of_result) is None  # a sweep doesn't skip it, a report names it as unfinished
+    assert run_once(settings(ITERS=130), root).manifest.continued_from is None
+    assert [run.folder for run in ended_runs(finished)] == []  # nor is it recorded in MLflow
+    assert run_once(settings(), root).figures.digest == name_of_result
     assert path.read_bytes() == content or name in ("run.json", "weights.npz")
 
 
@@ -113,7 +115,7 @@ def test_a_damaged_run_is_trained_again(finished: Path) -> None:
     before = (finished / "weights.npz").read_bytes()
     (finished / "weights.npz").write_bytes(b"half")
     root = finished.parents[3]
-    assert pipeline.run(settings(), root).folder == finished
+    assert run_once(settings(), root).folder == finished
     assert (finished / "weights.npz").read_bytes() == before
 
 
@@ -123,30 +125,46 @@ def test_a_run_that_is_trained_anew_is_there_until_the_training_is_over(finished
 
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(settings(force=True), finished.parents[3], report=interrupt)
+        run_once(settings(force=True), finished.parents[3], report=interrupt)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
 
 def test_the_digest_changes_with_what_changes_the_result_and_with_nothing_else() -> None:
-    def digest(config: Config, train: str = "a", test: str = "b") -> str:
-        return runs.digest(runs.describe(config, train), test)
+    def of(test: str = "b", images: dict[str, Any] | None = None, **changes: Any) -> str:
+        return digest(settings(**changes), IMAGES.model_copy(update=images or {}), test)
 
-    digests = {digest(settings())}
-    digests |= {digest(settings(**{name: value})) for name, value in (("hiddenNodes", 3), ("stepSize", 0.6))}
-    digests |= {digest(settings(**{name: value})) for name, value in (("ITERS", 7), ("seed", 5), ("dtype", "float32"))}
-    digests |= {digest(settings(), train="c"), digest(settings(), test="c")}
-    triangles = Data(kind="generated", positive="triangle", train_rows=200, test_rows=50, seed=1)
-    digests.add(digest(settings(data=triangles)))
+    digests = {of(), of(hiddenNodes=3), of(stepSize=0.6), of(ITERS=7), of(seed=5), of(dtype="float32")}
+    digests |= {of(test="c"), of(images={"train_sha256": "c"}), of(images={"positive": "triangle"})}
     assert len(digests) == 9
-    assert digest(settings(study="other", force=True, tracking_uri="http://x")) == digest(settings())
+    assert of(study="other", force=True, plan=True, threads=2, tracking_uri="http://x", source="other") == of()
+    assert of(images={"source": "other"}) == of()
+
+
+class WithDecay(Settings):
+    decay: float = 0
+
+
+def test_a_setting_that_has_its_default_renames_nothing_and_changes_no_digest() -> None:
+    old = settings()
+    new = WithDecay.model_validate(old.model_dump())
+    names = set(TrainingSettings.model_fields)
+    TrainingSettings.model_fields["decay"] = WithDecay.model_fields["decay"]
+    try:
+        for function in (folder_name, lambda each: digest(each, IMAGES, "b"), lambda each: trajectory(each, IMAGES)):
+            assert function(new) == function(old)
+            assert function(new.model_copy(update={"decay": 0.1})) != function(old)
+        assert folder_name(new.model_copy(update={"decay": 0.1})) == f"{folder_name(old)},decay=0.1"
+    finally:
+        del TrainingSettings.model_fields["decay"]
+    assert set(TrainingSettings.model_fields) == names
 
 
 def test_the_code_counts_as_python_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def digest_of(code: str) -> str:
         (tmp_path / "nnet.py").write_text(code)
-        monkeypatch.setattr(runs.nnet, "__file__", str(tmp_path / "nnet.py"))
-        runs.code_digest.cache_clear()
-        return runs.code_digest()
+        monkeypatch.setattr(network, "__file__", str(tmp_path / "__init__.py"))
+        code_digest.cache_clear()
+        return code_digest()
 
     try:
         plain = digest_of("def f(x):\n    return x + 1\n")
@@ -154,37 +172,37 @@ def test_the_code_counts_as_python_reads_it(monkeypatch: pytest.MonkeyPatch, tmp
         assert digest_of("def f(x):\n    return x + 2\n") != plain
     finally:
         monkeypatch.undo()
-        runs.code_digest.cache_clear()
+        code_digest.cache_clear()
 
 
 def test_ITERS_and_test_images_do_not_change_the_trajectory() -> None:
-    one, other = runs.describe(settings(), "a"), runs.describe(settings(ITERS=9), "a")
-    assert runs.trajectory(one) == runs.trajectory(other)
-    assert runs.trajectory(one) != runs.trajectory(runs.describe(settings(), "b"))
+    assert trajectory(settings(), IMAGES) == trajectory(settings(ITERS=9), IMAGES)
+    assert trajectory(settings(), IMAGES) != trajectory(settings(seed=9), IMAGES)
+    assert trajectory(settings(), IMAGES) != trajectory(settings(), IMAGES.model_copy(update={"train_sha256": "b"}))
 
 
 def test_text_files_carry_ten_digits(finished: Path) -> None:
-    assert runs.curve_row(3, 1 / 3, 2 / 3) == "3,0.3333333333,0.6666666667\n"
+    assert curve_text([Point(3, 1 / 3, 2 / 3)]).splitlines()[1] == "3,0.3333333333,0.6666666667"
     for value in json.loads((finished / "metrics.json").read_text()).values():
         assert isinstance(value, str) or float(f"{value:.10g}") == value
 
 
 @pytest.mark.parametrize("shorter", [0, 50, 100, 115])
-def test_a_longer_run_goes_on_from_the_longest_shorter_one(tmp_path: Path, shorter: int) -> None:
+def test_a_longer_run_resumes_from_the_longest_shorter_one(tmp_path: Path, shorter: int) -> None:
     for ITERS in (0, shorter):
-        pipeline.run(settings(ITERS=ITERS), tmp_path)
-    alone = pipeline.run(settings(study="alone"), tmp_path)
-    went_on = pipeline.run(settings(), tmp_path)
-    assert went_on.info["continued_from"] == runs.folder_name(settings(ITERS=shorter))
-    assert went_on.info["sha256"] == alone.info["sha256"]
-    forced = pipeline.run(settings(force=True), tmp_path)
-    assert "continued_from" not in forced.info
+        run_once(settings(ITERS=ITERS), tmp_path)
+    alone = run_once(settings(study="alone"), tmp_path)
+    went_on = run_once(settings(), tmp_path)
+    assert went_on.manifest.continued_from == folder_name(settings(ITERS=shorter))
+    assert went_on.manifest.sha256 == alone.manifest.sha256
+    forced = run_once(settings(force=True), tmp_path)
+    assert forced.manifest.continued_from is None
 
 
-def test_a_damaged_shorter_run_is_not_gone_on_from(tmp_path: Path) -> None:
-    shorter = pipeline.run(settings(ITERS=50), tmp_path)
+def test_no_run_resumes_from_a_damaged_one(tmp_path: Path) -> None:
+    shorter = run_once(settings(ITERS=50), tmp_path)
     (shorter.folder / "weights.npz").write_bytes(b"half")
-    assert "continued_from" not in pipeline.run(settings(), tmp_path).info
+    assert run_once(settings(), tmp_path).manifest.continued_from is None
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -198,10 +216,64 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_failed_run_keeps_settings_error_and_traceback(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError):
-        pipeline.run(settings(stepSize=1e308), tmp_path)
-    (failed,) = runs.over(tmp_path)
+        run_once(settings(stepSize=1e308, dtype="float32"), tmp_path)
+    (failed,) = ended_runs(tmp_path)
     assert not failed.finished
-    assert failed.config["stepSize"] == 1e308
-    assert "no longer finite" in failed.info["error"]
+    assert failed.settings.stepSize == 1e308
+    assert failed.manifest.error is not None
+    assert "no longer finite" in failed.manifest.error
     assert "Traceback" in (failed.folder / "traceback.txt").read_text()
     assert not (failed.folder / "weights.npz").exists()
+
+
+OLD_MANIFEST = {  # as dognet 0.1 wrote it
+    "status": "finished",
+    "study": "s",
+    "start": "2026-11-01T10:00:00.000+00:00",
+    "seconds": 0.1,
+    "digest": "0123456789abcdef",
+    "trajectory": "0123456789abcdef",
+    "sha256": {"config.yaml": "0" * 64},
+    "checksum": "0123456789abcdef",
+}
+
+
+def test_a_run_of_dognet_0_1_is_recognised_and_trained_again(finished: Path) -> None:
+    before, root = read_run(finished), finished.parents[3]
+    (finished / "run.json").write_text(json.dumps(OLD_MANIFEST))
+    with pytest.raises(RunError) as caught:
+        read_run(finished)
+    assert str(caught.value) == f"{finished / 'run.json'}: made by dognet 0.1, whose runs this version trains again"
+    assert list(ended_runs(finished)) == []
+    assert before.manifest.test_sha256 is not None
+    assert reason_to_train(finished, before.images, before.manifest.test_sha256) == "made by dognet 0.1"
+    again = run_once(settings(), root)
+    assert again.manifest.sha256 == before.manifest.sha256
+
+
+def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = read_run(finished)
+    assert run.manifest.test_sha256 is not None
+
+    def reason(folder: Path = finished, test: str = run.manifest.test_sha256, **images: str) -> str:
+        return reason_to_train(folder, run.images.model_copy(update=images), test)
+
+    assert reason(finished.parent / "other") == "new"
+    assert reason(test="other") == reason(train_sha256="other") == reason(positive="other") == "images changed"
+    with monkeypatch.context() as context:
+        context.setattr("dognet.runs.digest.code_digest", lambda: "other")
+        assert reason() == "numeric code changed"
+    (finished / "curve.csv").write_text("half")
+    assert reason() == "damaged"
+    with pytest.raises(FloatingPointError):
+        run_once(settings(stepSize=1e308, dtype="float32"), finished.parents[3])
+    (failed,) = (each for each in ended_runs(finished.parent) if not each.finished)
+    assert reason(failed.folder) == "failed"
+
+
+def test_runs_below_a_symbolic_link_are_found(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(finished.parent)
+    assert [run.folder.name for run in ended_runs(tmp_path / "link")] == [finished.name]
+    linked = tmp_path / "link" / finished.name.replace("ITERS=120", "ITERS=130")
+    shorter = longest_shorter(linked, settings(ITERS=130), read_run(finished).manifest.trajectory)
+    assert shorter is not None

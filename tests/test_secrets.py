@@ -46,7 +46,7 @@ def listening(pids: set[int]) -> set[str]:
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 
 
-@pytest.mark.parametrize("words", [["dognet", "--multirun", "seed=range(4)", "ITERS=20000"], ["dognet-ui"]])
+@pytest.mark.parametrize("words", [["dognet", "--multirun", "seed=range(4)", "ITERS=20000"], ["dognet", "ui"]])
 def test_nothing_listens_but_on_the_loopback(project: Path, run: Run, words: list[str]) -> None:
     run("dognet", "ITERS=10")
     process = subprocess.Popen(
@@ -59,16 +59,16 @@ def test_nothing_listens_but_on_the_loopback(project: Path, run: Run, words: lis
         while process.poll() is None and time.monotonic() < until:
             processes |= family(process.pid)
             seen |= listening(family(process.pid))
-            if words == ["dognet-ui"] and seen:
+            if words == ["dognet", "ui"] and seen:
                 break
             time.sleep(0.02)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=30)
-    assert len(processes) > 2
+    assert len(processes) > (0 if words == ["dognet", "ui"] else 2)
     assert seen <= LOOPBACK
-    assert bool(seen) == (words == ["dognet-ui"])
+    assert bool(seen) == (words == ["dognet", "ui"])
 
 
 def test_a_listener_on_every_address_would_be_seen() -> None:
@@ -89,12 +89,12 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
         ("dognet", "--multirun", "seed=1,2", "ITERS=10", f"tracking_uri={uri}"),
         ("dognet", "--multirun", "seed=3,4", "ITERS=10", "stepSize=1e300", f"tracking_uri={uri}"),
         ("dognet", "ITERS=-1", f"tracking_uri={uri}"),
-        ("dognet-sync", "--tracking-uri", uri),
-        ("dognet-sync", "--tracking-uri", f"postgresql://me:{SECRET}@127.0.0.1:9/mlflow"),
-        ("dognet-ui", "--tracking-uri", uri),
-        ("dognet-export", "adhoc", "--register", "one", "--tracking-uri", uri),
-        ("dognet-ui", "--tracking-uri", f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:9/mlflow"),
-        ("dognet-report",),
+        ("dognet", "sync", "--tracking-uri", uri),
+        ("dognet", "sync", "--tracking-uri", f"postgresql://me:{SECRET}@127.0.0.1:9/mlflow"),
+        ("dognet", "ui", "--tracking-uri", uri),
+        ("dognet", "export", "adhoc", "--register", "one", "--tracking-uri", uri),
+        ("dognet", "ui", "--tracking-uri", f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:9/mlflow"),
+        ("dognet", "report",),
         ("dvc", "repro"),
     ):
         answer = run(*words, check=False, MLFLOW_TRACKING_URI=uri, **keys)
@@ -102,7 +102,7 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
     assert "not recorded in MLflow (http://127.0.0.1:9/mlflow: no answer)" in told
     assert SECRET not in told
     assert "Traceback" not in told
-    run("dognet-sync")  # now into mlflow.db
+    run("dognet", "sync")  # now into mlflow.db
     assert len(list((project / "mlartifacts").rglob("run.json"))) >= 4
     kept = [path for path in project.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert kept == []

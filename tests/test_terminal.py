@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, environment, run_in
 
+pytestmark = pytest.mark.process
+
 FEW = "tracking_uri=none", "data.train_rows=60", "data.test_rows=40"
 FIVE = "hiddenNodes=2,10", "stepSize=0.25,0.001", "ITERS=0,20", "seed=1,100", "dtype=float64,float32"
 NAMES = [words.partition("=")[0] for words in FIVE]

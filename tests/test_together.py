@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 
 from dognet.runs.folder import PIPELINE, ended_runs, read_run, run_folders
 
+pytestmark = pytest.mark.process
+
 GRID = ("dognet", "--multirun", "hiddenNodes=2,3", "seed=range(3)", "ITERS=3000")
 
 
@@ -55,6 +57,7 @@ def test_of_two_sweeps_the_second_says_why_not_and_no_run_is_there_twice(project
     assert "6 runs, 6 finished, 0 to do" in run(*GRID).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "others",
     [
@@ -92,7 +95,7 @@ def test_of_two_dvc_repros_the_second_waits_or_says_why_not(project: Path, run: 
 def test_runs_that_write_one_folder_at_once_leave_a_whole_one_or_say_that_they_failed(tmp_path: Path) -> None:
     make_project(tmp_path)
     words = ("dognet", "ITERS=300", "force=true", "tracking_uri=none")
-    for _ in range(3):
+    for _ in range(2):
         results = at_once(tmp_path, *[words] * 4)
         assert not [text for _, text in results if "Traceback" in text], results
         for run in ended_runs(tmp_path / "experiments"):

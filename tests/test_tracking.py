@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
@@ -17,17 +18,23 @@ from typing import Any
 import alembic.command
 import pytest
 from alembic.script import ScriptDirectory
-from conftest import run_in, small, wait_until
+from conftest import environment, make_project, run_in, small, wait_until
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
-from dognet import pipeline, runs, tracking
-from dognet.config import SETTINGS
-from dognet.runs import RunError
-from dognet.tracking import Store, StoreError
+from dognet.runs.digest import folder_name
+from dognet.runs.folder import FILES, RunError, read_run, runs_folder
+from dognet.runs.run import Point, curve_text
+from dognet.settings import TrainingSettings
+from dognet.stages import once
+from dognet.stages.once import run_once
+from dognet.tracking import entry
+from dognet.tracking.address import AddressError, StoreError, locate, without_password
+from dognet.tracking.store import Store, rebuild, recorded
+from dognet.tracking.sync import Recorder
 
 ROWS = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "datasets")
 KILLS, FOLDERS = (30, 100) if os.environ.get("DOGNET_SOAK") else (2, 24)
@@ -35,7 +42,7 @@ KILLS, FOLDERS = (30, 100) if os.environ.get("DOGNET_SOAK") else (2, 24)
 
 def store(root: Path) -> Store:
     """The project's own store."""
-    return Store(tracking.locate(None, root), root)
+    return Store(locate(None, root), root)
 
 
 def folders(root: Path, study: str = "grid") -> list[Path]:
@@ -58,31 +65,31 @@ def found(client: MlflowClient, study: str = "grid") -> list[MlflowRun]:
 
 def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> None:
     """Assert that MLflow's run has all that the folder has, each row once."""
-    run = runs.read(folder)
+    run = read_run(folder)
     info, data = recorded.info, recorded.data
     assert info.status == "FINISHED"
-    assert (info.start_time, info.end_time) == tracking.times(run)
-    assert info.run_name == "h{hiddenNodes} s{stepSize} seed{seed} i{ITERS}".format(**run.config)
-    assert {name: data.params[name] for name in SETTINGS} == {n: str(run.config[n]) for n in SETTINGS}
-    assert data.params["data.source"] == run.config["data"]["source"]
+    assert (info.start_time, info.end_time) == entry.times(run)
+    settings = run.settings.training()
+    assert info.run_name == "h{hiddenNodes} s{stepSize} i{ITERS} seed{seed}".format(**settings)
+    assert {name: data.params[name] for name in settings} == {name: str(value) for name, value in settings.items()}
+    assert data.params["data.source"] == run.images.source
     for name, column in (("train/loss", 1), ("train/accuracy", 2)):
         history = client.get_metric_history(info.run_id, name)
         assert [(point.step, point.value) for point in history] == [(row[0], row[column]) for row in run.curve()]
-    figures = {name: value for name, value in run.metrics.items() if name != "digest"} | {
-        "seconds": run.info["seconds"]
-    }
+    figures = run.figures.figures() | {"seconds": run.manifest.seconds}
     assert {f"final/{name}": value for name, value in figures.items()}.items() <= data.metrics.items()
     names = {artifact.path for artifact in client.list_artifacts(info.run_id)}
-    assert names == {*runs.FILES, "run.json", "W1.csv", "W2.csv"}
-    for name in runs.FILES:
+    assert names == {*FILES, "run.json", "W1.csv", "W2.csv"}
+    for name in FILES:
         copy = Path(client.download_artifacts(info.run_id, name))
         assert copy.read_bytes() == (folder / name).read_bytes()
-    hashes = {"train": run.config["data"]["train_sha256"], "test": run.info["test_sha256"]}
+    hashes = {"train": run.images.train_sha256, "test": str(run.manifest.test_sha256)}
     inputs = {one.tags[0].value: one.dataset.digest for one in recorded.inputs.dataset_inputs}
     assert inputs == {part: sha256[:36] for part, sha256 in hashes.items()}
-    told = {"digest": run.info["digest"], "study": "grid", "host": run.info["host"], "train_sha256": hashes["train"]}
-    assert told.items() <= data.tags.items()
-    assert data.tags["version.numpy"] == run.info["versions"]["numpy"]
+    provenance = run.manifest.provenance
+    tags = {"digest": run.manifest.digest, "study": "grid", "host": provenance.host, "train_sha256": hashes["train"]}
+    assert tags.items() <= data.tags.items()
+    assert data.tags["version.numpy"] == provenance.versions.numpy
 
 
 def test_a_run_is_recorded_whole(grid: Path) -> None:
@@ -130,7 +137,7 @@ def test_a_recording_that_was_cut_short_is_completed(
     assert_whole(later.client, recorded, folder)
     later.record(folders(grid)[1])
     once, twice = rows(grid), 2
-    assert once["metrics"] == twice * len(tracking.metrics(runs.read(folder)))
+    assert once["metrics"] == twice * len(entry.metrics(read_run(folder)))
     assert once["inputs"] == twice * 2
 
 
@@ -141,34 +148,39 @@ def test_a_run_left_running_by_a_kill_and_trained_again_since_is_not_mixed_with_
     monkeypatch.setattr(opened.client, "set_terminated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         opened.record(folder)
-    config = small(hiddenNodes=2, stepSize=0.3, seed=1, study="grid", force=True)
-    pipeline.run(config, grid)
+    run_once(small(hiddenNodes=2, stepSize=0.3, seed=1, study="grid", force=True), grid)
     later = store(grid)
     later.record(folder)
     (recorded,) = found(later.client)
     assert_whole(later.client, recorded, folder)
 
 
-def test_a_run_that_is_forced_again_is_the_same_run(grid: Path) -> None:
+def test_a_run_that_is_repeated_is_the_same_run_unless_that_was_deleted(grid: Path) -> None:
     opened = store(grid)
     first = opened.record(folders(grid)[0])
-    pipeline.run(small(hiddenNodes=2, stepSize=0.3, seed=1, study="grid", force=True), grid)
+    run_once(small(hiddenNodes=2, stepSize=0.3, seed=1, study="grid", force=True), grid)
     assert opened.record(folders(grid)[0]) == first
+    opened.client.delete_run(first)
+    again = opened.record(folders(grid)[0])
+    assert [run.info.run_id for run in found(opened.client)] == [again]
+    opened.client.delete_run(again)
+    assert opened.record(folders(grid)[0]) == again  # it was not trained since
+    assert found(opened.client) == []
 
 
 def test_a_failed_run_has_its_traceback_and_gives_way_to_the_one_that_is_trained_in_its_place(
     grid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened, config = store(grid), small(study="grid", seed=9)
+    opened, settings = store(grid), small(study="grid", seed=9)
 
-    def fail(*_: Any, **__: Any) -> None:
+    def not_finite(*_: Any, **__: Any) -> None:
         raise FloatingPointError("the loss is not finite")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "train", fail)
+        patch.setattr(once, "train", not_finite)
         with pytest.raises(FloatingPointError):
-            pipeline.run(config, grid)
-    folder = pipeline.runs_folder(grid, "grid") / runs.folder_name(config)
+            run_once(settings, grid)
+    folder = runs_folder(grid, "grid") / folder_name(settings)
     run_id = opened.record(folder)
     assert opened.record(folder) == run_id
     (failed,) = found(opened.client)
@@ -177,8 +189,9 @@ def test_a_failed_run_has_its_traceback_and_gives_way_to_the_one_that_is_trained
     assert "digest" not in failed.data.tags
     traceback = Path(opened.client.download_artifacts(run_id, "traceback.txt")).read_text()
     assert traceback.rstrip().endswith("FloatingPointError: the loss is not finite")
-    assert tracking.recorded(opened.uri, "grid") == {tracking.identity(folder, runs.read(folder).info)}
-    pipeline.run(config, grid)
+    identity = entry.identity(folder, read_run(folder).manifest)
+    assert recorded(opened.uri, grid, "grid") == opened.recorded("grid") == {identity: float("inf")}
+    run_once(settings, grid)
     opened.record(folder)
     (trained,) = found(opened.client)
     assert trained.info.status == "FINISHED"
@@ -187,7 +200,7 @@ def test_a_failed_run_has_its_traceback_and_gives_way_to_the_one_that_is_trained
 def test_a_folder_that_is_not_whole_is_not_recorded(grid: Path) -> None:
     opened, folder = store(grid), folders(grid)[0]
     (folder / "curve.csv").write_text("iteration,train_loss,train_accuracy\n")
-    with pytest.raises(RunError, match=r"curve\.csv: not as it was written"):
+    with pytest.raises(RunError, match=r"curve\.csv: changed since it was written"):
         opened.record(folder)
     with pytest.raises(RunError, match="there is none"):
         opened.record(grid / "nowhere")
@@ -212,11 +225,10 @@ def test_a_study_in_the_bin_comes_back_when_it_gets_a_run(grid: Path) -> None:
 
 def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:
     folder = folders(grid)[0]
-    run = runs.read(folder)
-    rows_ = [(k, 1 / (k + 1), 0.5) for k in range(1000)]
-    (folder / "curve.csv").write_text(runs.CURVE_HEADER + "".join(runs.curve_row(*row) for row in rows_))
-    steps = [step for name, _, _, step in tracking.metrics(run) if name == "train/loss"]
-    assert len(steps) == len(set(steps)) == tracking.POINTS
+    run = read_run(folder)
+    (folder / "curve.csv").write_text(curve_text([Point(k, 1 / (k + 1), 0.5) for k in range(1000)]))
+    steps = [row.iteration for row in entry.metrics(run) if row.key == "train/loss"]
+    assert len(steps) == len(set(steps)) == entry.POINTS
     assert (steps[0], steps[-1]) == (0, 999)
 
 
@@ -225,24 +237,65 @@ def test_the_store_is_the_setting_or_the_variable_or_a_file_of_the_project(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir("/")
-    assert tracking.locate(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    assert tracking.locate("sqlite:///own/runs.db", tmp_path) == f"sqlite:///{tmp_path}/own/runs.db"
-    assert tracking.locate("sqlite:////srv/runs.db", tmp_path) == "sqlite:////srv/runs.db"
+    assert locate(None, tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert locate("sqlite:///own/runs.db", tmp_path) == f"sqlite:///{tmp_path}/own/runs.db"
+    assert locate("sqlite:////srv/runs.db", tmp_path) == "sqlite:////srv/runs.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking.locate(None, tmp_path) == "http://127.0.0.1:5000"
-    assert tracking.locate("http://other:5000", tmp_path) == "http://other:5000"
+    assert locate(None, tmp_path) == "http://127.0.0.1:5000"
+    assert locate("http://other:5000", tmp_path) == "http://other:5000"
 
 
-def test_a_password_is_left_out_of_what_is_told() -> None:
-    told = tracking.without_password("http://me:secret@host:5000/x: no answer from postgresql://u:p%40ss@db/mlflow")
-    assert told == "http://host:5000/x: no answer from postgresql://db/mlflow"
+@pytest.mark.parametrize(
+    ("uri", "way_out"),
+    [
+        ("./mlruns", "write a file as sqlite:///mlflow.db, a server as http://localhost:5000; MLflow 3 no longer"),
+        ("file:///srv/mlruns", "write a file as sqlite:///mlflow.db"),
+        ("localhost:5000", "write http://localhost:5000"),
+        ("mlflow.example.org:80/path", "write http://mlflow.example.org:80/path"),
+        ("sqlite://runs.db", "write sqlite:///runs.db, with three slashes"),
+        ("sqlite:runs.db", "write sqlite:///runs.db, with three slashes"),
+        ("runs.db", "write sqlite:///runs.db"),
+        ("htp://me:opensesame@host", "write a file as"),
+    ],
+)
+def test_a_uri_that_names_no_store_is_refused_with_the_way_to_write_it(tmp_path: Path, uri: str, way_out: str) -> None:
+    with pytest.raises(AddressError, match="names no store that MLflow can write") as error:
+        locate(uri, tmp_path)
+    assert f": {way_out}" in str(error.value)
+    assert "opensesame" not in str(error.value)
+
+
+def test_uris_are_taken_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/dog")
+    assert locate("http://127.0.0.1:5000/", tmp_path) == "http://127.0.0.1:5000"
+    assert locate(" https://host/mlflow// ", tmp_path) == "https://host/mlflow"
+    assert locate("sqlite:///~/runs.db", tmp_path) == "sqlite:////home/dog/runs.db"
+    assert locate("sqlite:////~/runs.db", tmp_path) == "sqlite:////home/dog/runs.db"
+    assert locate("sqlite:///./own/../runs.db", tmp_path) == f"sqlite:///{tmp_path}/runs.db"
+    assert locate("postgresql+psycopg2://u@db/mlflow", tmp_path) == "postgresql+psycopg2://u@db/mlflow"
+    assert locate("none", tmp_path) == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "http://me:secret@host:5000/x: no answer from postgresql://u:p%40ss@db/mlflow",
+            "http://host:5000/x: no answer from postgresql://db/mlflow",
+        ),
+        ("http://me:se@cret@host:5000", "http://host:5000"),
+        ("postgresql://db/mlflow?user=me&password=secret&x=1", "postgresql://db/mlflow?user=me&password=…&x=1"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+    ],
+)
+def test_a_password_is_left_out_of_every_message(text: str, shown: str) -> None:
+    assert without_password(text) == shown
 
 
 def test_a_password_on_the_command_line_is_not_stored(grid: Path) -> None:
-    config = small(study="grid", seed=8)
-    pipeline.run(config, grid, overrides=["seed=8", "tracking_uri=http://me:opensesame@host:5000"])
-    opened = store(grid)
-    opened.record(pipeline.runs_folder(grid, "grid") / runs.folder_name(config))
+    settings, uri = small(study="grid", seed=8), "http://me:opensesame@host:5000"
+    run_once(settings, grid, overrides=["seed=8", without_password(f"tracking_uri={uri}")])
+    store(grid).record(runs_folder(grid, "grid") / folder_name(settings))
     with closing(sqlite3.connect(grid / "mlflow.db")) as database:
         assert "opensesame" not in "".join(database.iterdump())
     files = [path for path in (grid / "mlartifacts").rglob("*") if path.is_file()]
@@ -254,12 +307,79 @@ def touched(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0
 
 
+def test_a_new_setting_shows_up_by_itself_in_parameters_and_name(grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class More(TrainingSettings):
+        momentum: float = 0.0
+        shape: str = "flat"
+
+    monkeypatch.setattr(entry, "TrainingSettings", More)
+    monkeypatch.setattr(More, "training", lambda self: self.model_dump())
+    run = read_run(folders(grid)[0])
+    usual = More(**run.settings.training())
+    assert entry.run_name(usual, run.images) == entry.run_name(run.settings, run.images)
+    changed = dataclasses.replace(run, settings=usual.model_copy(update={"momentum": 0.9, "shape": "round"}))
+    assert entry.run_name(changed.settings, run.images) == "h2 s0.3 i150 seed1 m0.9 round"
+    assert (
+        entry.params(changed).items() >= {"momentum": "0.9", "shape": "round", "data.positive": "checkerboard"}.items()
+    )
+
+
+def test_large_weights_are_not_copied_as_csv(grid: Path) -> None:
+    settings = small(hiddenNodes=2500, ITERS=2, study="wide")
+    run_once(settings, grid)
+    opened = store(grid)
+    run_id = opened.record(runs_folder(grid, "wide") / folder_name(settings))
+    names = {artifact.path for artifact in opened.client.list_artifacts(run_id)}
+    assert "weights.npz" in names
+    assert "W1.csv" not in names  # 12 500 weights
+    assert "W2.csv" in names
+
+
+def test_pictures_are_recorded_and_added_later_once(grid: Path) -> None:
+    opened, folder = store(grid), folders(grid)[0]
+    (folder / "curve.svg").write_text("<svg/>")
+    run_id = opened.record(folder)
+    (folder / "weights.svg").write_text("<svg>1</svg>")
+    opened.add_pictures(folder)
+    before = {file.path: file.file_size for file in opened.client.list_artifacts(run_id)}
+    assert {"curve.svg", "weights.svg"} <= before.keys()
+    uploaded: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opened.client, "log_artifact", lambda _, path: uploaded.append(Path(path).name))
+        opened.add_pictures(folder)
+        assert uploaded == []
+        (folder / "weights.svg").write_text("<svg>another</svg>")
+        opened.add_pictures(folder)
+        assert uploaded == ["weights.svg"]
+
+
+def test_an_experiment_is_described_by_its_study_s_question_and_keeps_what_a_user_wrote(grid: Path) -> None:
+    uri, questions = locate(None, grid), {"grid": "Does it learn?"}
+    opened = Store(uri, grid, questions)
+    opened.record(folders(grid)[0])
+    client = opened.client
+    note = "mlflow.note.content"
+    assert client.get_experiment_by_name("grid").tags[note] == "Does it learn?"
+    client.set_experiment_tag(opened.experiment("grid"), note, "My own words")
+    Store(uri, grid, questions).record(folders(grid)[1])
+    assert client.get_experiment_by_name("grid").tags[note] == "My own words"
+
+
+def test_a_folder_that_links_lead_to_is_recorded(grid: Path) -> None:
+    runs, scratch = grid / "experiments/grid/runs", grid.with_name("scratch")
+    shutil.move(runs, scratch)
+    runs.symlink_to(scratch)
+    recorder = Recorder(locate(None, grid), grid)
+    recorder.catch_up(grid / "experiments")
+    assert (recorder.trouble, len(recorder.added)) == (None, 12)
+
+
 # --- the SQLite file
 
 
 def test_eight_processes_at_once_make_one_store(twelve: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(twelve, tmp_path / "fresh"))
-    program = "import sys; from pathlib import Path; from dognet.tracking import Store\n"
+    program = "import sys; from pathlib import Path; from dognet.tracking.store import Store\n"
     program += "Store(f'sqlite:///{sys.argv[1]}/mlflow.db', Path(sys.argv[1])).record(Path(sys.argv[2]))"
     words = [[sys.executable, "-c", program, str(root), str(folder)] for folder in folders(root)[:8]]
     processes = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in words]
@@ -289,7 +409,7 @@ def test_a_store_that_is_not_there_is_made_anew(grid: Path, left: str) -> None:
 
 def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
     (grid / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreError, match="the file is damaged; delete it, and dognet-sync makes it anew"):
+    with pytest.raises(StoreError, match="the file is damaged; delete it, and `dognet sync` makes it anew"):
         store(grid).record(folders(grid)[0])
 
 
@@ -325,12 +445,17 @@ def test_the_store_of_a_newer_mlflow_is_left_as_it_is_and_told(grid: Path) -> No
 
 
 def test_a_moved_project_has_its_artifacts(grid: Path) -> None:
-    run_id = store(grid).record(folders(grid)[0])
+    first = store(grid).record(folders(grid)[0])
     moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
+    uri = locate(None, moved)
+    assert recorded(uri, moved, "grid") is None  # so that nobody takes the runs for recorded
+    rebuild(uri)  # as `dognet sync --rebuild` does
     opened = store(moved)
+    run_id = opened.record(folders(moved)[0])
+    assert run_id != first
     assert "W1.csv" in {artifact.path for artifact in opened.client.list_artifacts(run_id)}
-    opened.record(folders(moved)[1])
     assert len(list((moved / "mlartifacts" / "grid").iterdir())) == 2
+    assert (moved / "mlflow.db.old").is_file()
 
 
 def test_a_table_of_runs_is_read_while_another_is_recorded(grid: Path) -> None:
@@ -348,22 +473,23 @@ def test_kills_at_random_moments_leave_every_run_whole_and_once(
     tmp_path: Path, empty_store: Path, how: signal.Signals
 ) -> None:
     root = tmp_path / "killed"
+    make_project(root)
     for seed in range(FOLDERS):
-        pipeline.run(small(study="grid", ITERS=20, seed=seed), root)
+        run_once(small(study="grid", ITERS=20, seed=seed), root)
     shutil.copy(empty_store, root / "mlflow.db")
-    dice, words = random.Random(33), [sys.executable, "-m", "dognet.sync"]
+    dice, words = random.Random(33), ["dognet", "sync"]
     killed = 0
     while killed < KILLS:
         begin = time.time()
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(words, cwd=root, start_new_session=True, **pipes) as process:
+        with subprocess.Popen(words, cwd=root, env=environment(root), start_new_session=True, **pipes) as process:
             wait_until(lambda since=begin: process.poll() is not None or touched(root / "mlflow.db-wal") > since)
             time.sleep(dice.uniform(0, 0.08 * FOLDERS / KILLS))
             if process.poll() is None:
                 os.killpg(process.pid, how)
                 killed += 1
                 told = process.communicate()[1]
-                assert told == ("dognet-sync: interrupted\n" if process.returncode == 130 else "")
+                assert told == ("dognet sync: interrupted\n" if process.returncode == 130 else "")
                 assert process.returncode in (130, -how)  # by the signal itself: while the interpreter was ending
             else:  # it was faster: once more from the start
                 shutil.rmtree(root / "mlartifacts")
@@ -373,8 +499,8 @@ def test_kills_at_random_moments_leave_every_run_whole_and_once(
     by_digest = {run.data.tags["digest"]: run for run in found(opened.client)}
     assert len(found(opened.client)) == len(by_digest) == FOLDERS
     for folder in folders(root):
-        assert_whole(opened.client, by_digest[runs.read(folder).info["digest"]], folder)
+        assert_whole(opened.client, by_digest[read_run(folder).manifest.digest], folder)
     with closing(sqlite3.connect(root / "mlflow.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    n_metrics = sum(len(tracking.metrics(runs.read(folder))) for folder in folders(root))
+    n_metrics = sum(len(entry.metrics(read_run(folder))) for folder in folders(root))
     assert rows(root)["metrics"] == n_metrics

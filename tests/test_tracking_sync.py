@@ -1,4 +1,4 @@
-"""Recording beside the training and by ``dognet-sync``, with a store that works, and with one that doesn't."""
+"""Recording beside the training and by ``dognet sync``, with a store that works, and with one that doesn't."""
 
 from __future__ import annotations
 
@@ -19,23 +19,30 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Run, environment, run_in, small, wait_until
+from conftest import REPOSITORY, Run, environment, run_in, small, wait_until
 from test_tracking import folders
 
-from dognet import pipeline, runs, tracking
+from dognet.runs.digest import folder_name
+from dognet.runs.folder import read_run, runs_folder
+from dognet.stages.once import run_once
+from dognet.tracking.store import recorded
 
 TRAINING = """
 import sys, time
 from pathlib import Path
 from conftest import small
-from dognet import pipeline, sync
+from dognet.stages.once import run_once
+from dognet.tracking.sync import following
 root = Path.cwd()
-with sync.following("grid", sys.argv[1] or None, root):
-    pipeline.run(small(study="grid", seed=9), root)
+with following("grid", sys.argv[1] or None, root, "Does it learn?"):
+    run_once(small(study="grid", **dict.fromkeys(sys.argv[3:], True), seed=9), root)
     print("trained", flush=True)
     time.sleep(float(sys.argv[2]))
 assert "mlflow" not in sys.modules, "training pays for MLflow"
 """
+
+
+PYTHONPATH = os.pathsep.join([str(REPOSITORY / "src"), str(Path(__file__).parent)])
 
 
 def statuses(root: Path) -> list[str]:
@@ -46,10 +53,12 @@ def statuses(root: Path) -> list[str]:
         return [status for (status,) in database.execute("SELECT status FROM runs")]
 
 
-def train(root: Path, uri: str = "", seconds: float = 0, **more: str) -> subprocess.CompletedProcess[str]:
+def train(
+    root: Path, uri: str = "", seconds: float = 0, *settings: str, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Train one run in a process of its own that records meanwhile."""
-    words = [sys.executable, "-c", TRAINING, uri, str(seconds)]
-    where = environment(root) | {"PYTHONPATH": str(Path(__file__).parent)} | more
+    words = [sys.executable, "-c", TRAINING, uri, str(seconds), *settings]
+    where = environment(root) | {"PYTHONPATH": PYTHONPATH} | more
     return subprocess.run(words, cwd=root, env=where, capture_output=True, text=True, timeout=200)
 
 
@@ -73,7 +82,7 @@ def test_runs_are_recorded_meanwhile_and_what_was_left_before_too(grid: Path) ->
 
 def test_a_run_is_recorded_before_the_sweep_ends(grid: Path) -> None:
     words = [sys.executable, "-c", TRAINING, "", "60"]
-    where = environment(grid) | {"PYTHONPATH": str(Path(__file__).parent)}
+    where = environment(grid) | {"PYTHONPATH": PYTHONPATH}
     with subprocess.Popen(words, cwd=grid, env=where, stdout=subprocess.PIPE) as process:
         try:
             wait_until(lambda: statuses(grid) == ["FINISHED"] * 13)
@@ -85,7 +94,7 @@ def test_a_run_is_recorded_before_the_sweep_ends(grid: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_training_that_is_ended_leaves_no_process_behind(grid: Path, number: signal.Signals) -> None:
     words = [sys.executable, "-c", TRAINING, "", "60"]
-    where = environment(grid) | {"PYTHONPATH": str(Path(__file__).parent)}
+    where = environment(grid) | {"PYTHONPATH": PYTHONPATH}
     with subprocess.Popen(words, cwd=grid, env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"trained\n"
@@ -98,36 +107,38 @@ def test_a_training_that_is_ended_leaves_no_process_behind(grid: Path, number: s
 
 
 def test_a_complete_study_is_found_complete_without_mlflow(grid: Path, run: Run) -> None:
-    run("dognet-sync")
+    run("dognet", "sync")
     program = f"""
 import sys
 from pathlib import Path
-from dognet.sync import Recorder
+from dognet.tracking.sync import Recorder
 root = Path({str(grid)!r})
-assert Recorder(f"sqlite:///{{root}}/mlflow.db", root).catch_up(root / "experiments") == 0
+recorder = Recorder(f"sqlite:///{{root}}/mlflow.db", root)
+recorder.catch_up(root / "experiments")
+assert (recorder.added, recorder.trouble) == (set(), None)
 assert "mlflow" not in sys.modules
 """
     run(sys.executable, "-c", program)
 
 
 def test_dognet_sync_tells_what_it_did_in_one_line(run: Run) -> None:
-    first, again = run("dognet-sync"), run("dognet-sync")
+    first, again = run("dognet", "sync"), run("dognet", "sync")
     assert (first.stdout, first.stderr) == ("12 recorded, 0 were there\n", "")
     assert (again.stdout, again.stderr) == ("0 recorded, 12 were there\n", "")
 
 
 def test_dognet_sync_takes_the_folders_that_are_named(grid: Path, run: Run) -> None:
     one, other = sorted((grid / "experiments" / "grid" / "runs").iterdir())[:2]
-    assert run("dognet-sync", str(one), str(other)).stdout == "2 recorded, 0 were there\n"
+    assert run("dognet", "sync", str(one), str(other)).stdout == "2 recorded, 0 were there\n"
 
 
 def test_dognet_sync_names_a_damaged_run_and_goes_on(grid: Path, run: Run) -> None:
     first = sorted((grid / "experiments" / "grid" / "runs").iterdir())[0]
     (first / "weights.npz").write_bytes(b"")
-    answer = run("dognet-sync")
+    answer = run("dognet", "sync")
     assert answer.stdout == "11 recorded, 0 were there\n"
     assert answer.stderr.count("\n") == 1
-    assert f"dognet-sync: {first}/weights.npz: not as it was written" in answer.stderr
+    assert f"dognet sync: {first}/weights.npz: changed since it was written" in answer.stderr
 
 
 def test_a_changed_letter_in_run_json_is_told_and_the_other_runs_are_recorded(grid: Path, run: Run) -> None:
@@ -135,25 +146,25 @@ def test_a_changed_letter_in_run_json_is_told_and_the_other_runs_are_recorded(gr
         text = (path / "run.json").read_text()
         assert f'"{name}"' in text
         (path / "run.json").write_text(text.replace(f'"{name}"', f'"{name[:-1]}x"'))
-    answer = run("dognet-sync")
+    answer = run("dognet", "sync")
     assert answer.stdout == "8 recorded, 0 were there\n"
     told = answer.stderr.splitlines()
     assert told == [
-        f"dognet-sync: {path}/run.json: not as it was written (its checksum differs): passed by"
+        f"dognet sync: {path}/run.json: changed since it was written (its checksum differs): skipped"
         for path in folders(grid)[:4]
     ]
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(("nowhere",), "nowhere: no such folder"), ((), "conf/config.yaml: no setting hiddenNode: did you mean hidden")],
+    [(("nowhere",), "nowhere: no such folder"), ((), "no setting hiddenNode: did you mean hiddenNodes?")],
 )
 def test_a_mistake_ends_dognet_sync_in_one_line(project: Path, words: tuple[str, ...], told: str) -> None:
     with (project / "conf" / "config.yaml").open("a") as file:
         file.write("" if words else "hiddenNode: 3\n")
-    answer = run_in(project)("dognet-sync", *words, check=False)
+    answer = run_in(project)("dognet", "sync", *words, check=False)
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert re.fullmatch(f"dognet-sync: .*{re.escape(told)}.*\n", answer.stderr)
+    assert re.fullmatch(f"dognet sync: .*{re.escape(told)}.*\n", answer.stderr)
 
 
 def test_a_user_without_a_name_can_record(grid: Path, run: Run) -> None:
@@ -161,29 +172,30 @@ def test_a_user_without_a_name_can_record(grid: Path, run: Run) -> None:
     if run(*words, "true", check=False).returncode:
         pytest.skip("no right to be another user")
     nameless = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
-    assert run(*words, "dognet-sync", **nameless).stdout == "12 recorded, 0 were there\n"
+    nameless["HOME"] = ""
+    assert run(*words, "dognet", "sync", **nameless).stdout == "12 recorded, 0 were there\n"
 
 
 def test_dognet_sync_rebuilds_a_store_that_was_deleted(grid: Path, run: Run) -> None:
-    run("dognet-sync")
+    run("dognet", "sync")
     (grid / "mlflow.db").unlink()
-    assert run("dognet-sync").stdout == "12 recorded, 0 were there\n"
+    assert run("dognet", "sync").stdout == "12 recorded, 0 were there\n"
     assert statuses(grid) == ["FINISHED"] * 12
 
 
 def test_a_truncated_store_is_named_with_the_way_out(grid: Path, run: Run) -> None:
-    run("dognet-sync")
+    run("dognet", "sync")
     os.truncate(grid / "mlflow.db", 200_000)
     shutil.rmtree(grid / "experiments" / "grid" / "runs", ignore_errors=True)
-    pipeline.run(small(study="grid", seed=5), grid)
-    answer = run("dognet-sync", check=False)
+    run_once(small(study="grid", seed=5), grid)
+    answer = run("dognet", "sync", check=False)
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
-    assert "the file is damaged; delete it, and dognet-sync makes it anew" in answer.stderr
+    assert "the file is damaged; delete it, and `dognet sync` makes it anew" in answer.stderr
 
 
 def test_the_progress_of_many_is_shown_on_a_terminal(grid: Path, run: Run) -> None:
-    words = "stty rows 24 columns 80; dognet-sync"
+    words = "stty rows 24 columns 80; dognet sync"
     answer = run("script", "--quiet", "--return", "--command", words, "/dev/null")
     assert "recording in MLflow:" in answer.stdout
     assert "0/12" in answer.stdout
@@ -243,26 +255,26 @@ def test_a_store_that_fails_is_told_once_and_hurts_no_training(
         begin = time.monotonic()
         answer = train(grid, uri)
         seconds = time.monotonic() - begin
-        (told,) = answer.stderr.splitlines()
-        assert told.startswith("dognet: 1 run is not recorded in MLflow (http://127.0.0.1:")
-        assert told.endswith("): dognet-sync records it")
+        (line,) = answer.stderr.splitlines()
+        assert line.startswith("dognet: 1 run is not recorded in MLflow (http://127.0.0.1:")
+        assert line.endswith("): `dognet sync` records it")
         assert (answer.stdout, answer.returncode) == ("trained\n", 0)
         assert "opensesame" not in answer.stderr
         assert seconds < 45  # MLflow itself tries for minutes
-        config = small(study="grid", seed=9)
-        assert runs.read(pipeline.runs_folder(grid, "grid") / runs.folder_name(config)).finished
-        answer = run("dognet-sync", "--tracking-uri", uri, check=False)
+        settings = small(study="grid", seed=9)
+        assert read_run(runs_folder(grid, "grid") / folder_name(settings)).finished
+        answer = run("dognet", "sync", "--tracking-uri", uri, check=False)
         assert answer.returncode == 1
-        assert answer.stderr.startswith("dognet-sync: 13 runs are not recorded in MLflow (http://127.0.0.1:")
+        assert answer.stderr.startswith("dognet sync: 13 runs are not recorded in MLflow (http://127.0.0.1:")
         assert answer.stderr.count("\n") == 1
     assert statuses(grid) == []
 
 
 def test_a_run_that_was_over_before_its_recorder_had_started_is_told(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\ntime.sleep(3 if '--follow' in sys.orig_argv else 0)"  # a busy machine
+        "import sys, time\ntime.sleep(3 if 'dognet.tracking.sync' in sys.orig_argv else 0)"  # a busy machine
     )
-    where = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    where = os.pathsep.join([str(tmp_path), PYTHONPATH])
     with absent_server() as uri:
         answer = train(grid, uri, PYTHONPATH=where)
     assert answer.stderr.startswith("dognet: 1 run is not recorded in MLflow (http://127.0.0.1:")
@@ -275,18 +287,18 @@ def test_a_store_that_another_program_has_locked_is_told_and_recorded_later(grid
         assert (answer.stdout, answer.returncode) == ("trained\n", 0)
         assert "not recorded in MLflow (sqlite:///" in answer.stderr
         assert answer.stderr.count("\n") == 1
-        assert "database is locked): dognet-sync records" in answer.stderr
-    assert run("dognet-sync").stdout == "13 recorded, 0 were there\n"
+        assert "database is locked): `dognet sync` records" in answer.stderr
+    assert run("dognet", "sync").stdout == "13 recorded, 0 were there\n"
     assert statuses(grid) == ["FINISHED"] * 13
 
 
 def test_a_folder_in_place_of_the_store_is_told(grid: Path) -> None:
     (grid / "mlflow.db").unlink()
     (grid / "mlflow.db").mkdir()
-    answer = run_in(grid)("dognet-sync", check=False)
+    answer = run_in(grid)("dognet", "sync", check=False)
     assert answer.returncode == 1
     where = f"sqlite:///{grid}/mlflow.db: {grid}/mlflow.db is a folder: name a file, as in sqlite:///mlflow.db"
-    assert answer.stderr == f"dognet-sync: 12 runs are not recorded in MLflow ({where}): dognet-sync records them\n"
+    assert answer.stderr == f"dognet sync: 12 runs are not recorded in MLflow ({where})\n"
 
 
 def test_a_full_disk_is_told_and_later_the_rest_is_recorded(grid: Path, run: Run) -> None:
@@ -297,22 +309,105 @@ def test_a_full_disk_is_told_and_later_the_rest_is_recorded(grid: Path, run: Run
     try:
         shutil.copy(grid / "mlflow.db", disk)
         uri = f"sqlite:///{disk}/mlflow.db"
-        answer = run("dognet-sync", "--tracking-uri", uri, check=False)
+        answer = run("dognet", "sync", "--tracking-uri", uri, check=False)
         assert answer.returncode == 1
         assert answer.stderr.count("\n") == 1
         assert " not recorded in MLflow (" in answer.stderr
-        before = len(tracking.recorded(uri, "grid") or ())
+        before = len(recorded(uri, disk, "grid") or ())
         assert before < 12
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
-        assert run("dognet-sync", "--tracking-uri", uri).stdout == f"{12 - before} recorded, {before} were there\n"
+        assert run("dognet", "sync", "--tracking-uri", uri).stdout == f"{12 - before} recorded, {before} were there\n"
         assert statuses(disk) == ["FINISHED"] * 12
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("link", ["experiments/grid/runs", "experiments/grid", "experiments"])
+def test_runs_on_a_scratch_disk_that_links_lead_to_are_recorded(grid: Path, run: Run, link: str) -> None:
+    shutil.move(grid / link, grid.with_name("scratch"))
+    (grid / link).symlink_to(grid.with_name("scratch"))
+    assert run("dognet", "sync").stdout == "12 recorded, 0 were there\n"
+    assert run("dognet", "sync").stdout == "0 recorded, 12 were there\n"
+
+
+def test_a_user_s_own_modules_in_the_root_break_no_recording(grid: Path, run: Run) -> None:
+    for name in ("random", "mlflow", "logging"):
+        (grid / f"{name}.py").write_text("raise SystemExit('the user\\'s own module')\n")
+    answer = train(grid, PYTHONSAFEPATH="1")
+    assert (answer.stdout, answer.stderr) == ("trained\n", "")
+    assert statuses(grid) == ["FINISHED"] * 13
+
+
+def test_pictures_that_are_drawn_after_the_recording_are_added(grid: Path, run: Run) -> None:
+    run("dognet", "sync")
+    first = "sorted((root / 'experiments/grid/runs').iterdir())[0]"
+    drawn = TRAINING.replace("print(", f"({first} / 'curve.svg').write_text('<svg/>'); print(")
+    run(sys.executable, "-c", drawn, "", "0", PYTHONPATH=PYTHONPATH)
+    assert len(list((grid / "mlartifacts").rglob("curve.svg"))) == 1
+
+
+def test_a_repeated_run_that_mlflow_has_is_said_to_be_there(grid: Path) -> None:
+    assert train(grid).stderr == ""
+    answer = train(grid, "", 0, "force")
+    assert answer.stderr == "dognet: MLflow has the repeated run already, with the same digest and so the same result\n"
+
+
+def test_after_an_experiment_was_deleted_sync_brings_it_back(grid: Path, run: Run) -> None:
+    run("dognet", "sync")
+    uri = f"sqlite:///{grid}/mlflow.db"
+    run("mlflow", "experiments", "delete", "-x", "1", MLFLOW_TRACKING_URI=uri)
+    assert run("dognet", "sync").stdout == "0 recorded, 12 were there\n"
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database:
+        stages = database.execute("SELECT DISTINCT lifecycle_stage FROM runs").fetchall()
+    assert stages == [("active",)]
+
+
+def test_a_run_that_was_deleted_on_its_own_stays_so_and_is_counted(grid: Path, run: Run) -> None:
+    run("dognet", "sync")
+    with closing(sqlite3.connect(grid / "mlflow.db")) as database:
+        ((run_id,),) = database.execute("SELECT run_uuid FROM runs LIMIT 1").fetchall()
+    run("mlflow", "runs", "delete", "--run-id", run_id, MLFLOW_TRACKING_URI=f"sqlite:///{grid}/mlflow.db")
+    hint = "1 of them deleted in MLflow (`mlflow runs restore` brings one back)"
+    assert run("dognet", "sync").stdout == f"0 recorded, 12 were there, {hint}\n"
+
+
+def test_a_moved_store_is_rebuilt(grid: Path, run: Run) -> None:
+    run("dognet", "sync")
+    moved = Path(shutil.move(grid, grid.with_name("moved")))
+    run = run_in(moved)
+    answer = run("dognet", "sync", check=False)
+    assert answer.returncode == 1
+    assert "mlflow.db was moved, and MLflow looks for its artifacts in the old folder" in answer.stderr
+    assert run("dognet", "sync", "--rebuild").stdout == "12 recorded, 0 were there\n"
+
+
+def test_a_uri_that_names_no_store_is_told_at_once_and_hurts_no_training(grid: Path, run: Run) -> None:
+    answer = train(grid, "./mlruns")
+    assert (answer.stdout, answer.stderr.count("\n")) == ("trained\n", 1)
+    assert answer.stderr.startswith("dognet: nothing is recorded in MLflow: tracking_uri ./mlruns names no store")
+    assert "dognet sync" not in answer.stderr
+    answer = run("dognet", "sync", "--tracking-uri", "localhost:5000", check=False)
+    assert answer.stderr.endswith("localhost:5000 names no store that MLflow can write: write http://localhost:5000\n")
+
+
+def test_a_store_that_is_read_only_is_told_in_one_line(grid: Path, run: Run) -> None:
+    shop = grid / "shop"
+    shop.mkdir()
+    shutil.copy(grid / "mlflow.db", shop)
+    if subprocess.run(["mount", "--bind", shop, shop], capture_output=True).returncode:
+        pytest.skip("no right to mount a folder")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", shop], check=True)
+        answer = run("dognet", "sync", "--tracking-uri", f"sqlite:///{shop}/mlflow.db", check=False)
+        assert (answer.returncode, answer.stderr.count("\n")) == (1, 1)
+        assert "ead-only file system" in answer.stderr
+    finally:
+        subprocess.run(["umount", shop], check=True)
 
 
 def test_nothing_is_recorded_where_the_setting_is_none(grid: Path, run: Run) -> None:
     answer = train(grid, "none")
     assert (answer.stdout, answer.stderr) == ("trained\n", "")
     assert statuses(grid) == []
-    answer = run("dognet-sync", "--tracking-uri", "none", check=False)
+    answer = run("dognet", "sync", "--tracking-uri", "none", check=False)
     assert "tracking_uri is none" in answer.stderr

@@ -1,4 +1,4 @@
-"""``dognet-ui`` in a real browser, on the runs of a real sweep: each page shows what the run folders hold.
+"""``dognet ui`` in a real browser, on the runs of a real sweep: each page shows what the run folders hold.
 
 DOGNET_SCREENSHOTS=docs/pictures python -m pytest tests/test_ui.py     makes the pictures in docs/ anew
 """
@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, environment, run_in
+from conftest import REPOSITORY, environment, make_project, run_in
+from test_tracking_server import free_port
 
-from dognet import ui
+from dognet.runs.folder import ended_runs
+from dognet.tracking import entry
+
+pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -35,7 +39,7 @@ FLAGS = [
     "--disable-sync",
 ]
 GRID = list(itertools.product((2, 4), ("0.3", "1.0"), (1, 2, 3)))
-NAMES = {f"h{hiddenNodes} s{stepSize} seed{seed} i3000" for hiddenNodes, stepSize, seed in GRID}
+NAMES = {f"h{hiddenNodes} s{stepSize} i3000 seed{seed}" for hiddenNodes, stepSize, seed in GRID}
 FIGURES = ("train_loss", "test_accuracy", "test_loss", "train_accuracy", "seconds")
 
 
@@ -55,12 +59,12 @@ def browser() -> Iterator[Any]:
 def swept(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which two sweeps have run, recorded as they went."""
     root = tmp_path_factory.mktemp("ui") / "project"
-    shutil.copytree(REPOSITORY / "conf", root / "conf")
-    (root / "dvc.yaml").touch()
+    make_project(root)
     shutil.copy(empty_store, root / "mlflow.db")
     sweep = "dognet", "--multirun", "ITERS=3000"
     run_in(root)(*sweep, "study=seeds", "seed=1,2")
     run_in(root)(*sweep, "study=grid", "hiddenNodes=2,4", "stepSize=0.3,1.0", "seed=1,2,3")
+    run_in(root)("dognet", "ITERS=3000", "study=one")  # with pictures
     return root
 
 
@@ -70,34 +74,25 @@ def figures(root: Path) -> dict[str, dict[str, float]]:
     for hiddenNodes, stepSize, seed in GRID:
         folder = root / f"experiments/grid/runs/hiddenNodes={hiddenNodes},stepSize={stepSize},ITERS=3000,seed={seed}"
         seconds = json.loads((folder / "run.json").read_text())["seconds"]
-        name = f"h{hiddenNodes} s{stepSize} seed{seed} i3000"
+        name = f"h{hiddenNodes} s{stepSize} i3000 seed{seed}"
         found[name] = json.loads((folder / "metrics.json").read_text()) | {"seconds": seconds}
     return found
 
 
 @pytest.fixture(scope="module")
 def addresses(browser: Any, swept: Path) -> Iterator[dict[str, str]]:
-    """The addresses that dognet-ui prints, by study."""
+    """The addresses that dognet ui prints, by study."""
     begin = time.monotonic()
-    words = ["dognet-ui", "--port", str(ui.free_port())]
+    words = ["dognet", "ui", "--port", str(free_port())]
     with subprocess.Popen(
         words, cwd=swept, env=environment(swept), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        lines = [re.split(" {2,}", process.stdout.readline().strip()) for _ in range(4)]
+        lines = [re.split(" {2,}", process.stdout.readline().strip()) for _ in range(6)]
         assert time.monotonic() - begin < 60
-        children = [int(pid) for pid in descendants(process.pid)]
-        assert children
         yield {study if name == "all runs" else f"{study}, {name}": address for study, name, address in lines}
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
         assert process.wait(20) == 130
-        assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
-
-
-def descendants(pid: int) -> list[str]:
-    """The processes below this one."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return children + [below for child in children for below in descendants(int(child))]
 
 
 @pytest.fixture
@@ -154,7 +149,7 @@ def test_the_dashboard_overlays_the_curves_of_all_runs_as_recorded(
     recorded = [[float(cell) for cell in row.split(",")] for row in rows.splitlines()[1:]]
     for chart, column in ((loss, 1), (accuracy, 2)):
         for name, x, y in chart["curves"]:
-            if name == "h4 s0.3 seed2 i3000":
+            if name == "h4 s0.3 i3000 seed2":
                 assert len(x) > 100
                 curve = {row[0]: row[column] for row in recorded}
                 assert y == pytest.approx([curve[iteration] for iteration in x])
@@ -192,7 +187,7 @@ def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dic
     mean = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')][3].data[0].x.map(Number)")
     found = figures(swept)
     losses = [
-        [found[f"h{h} s{s} seed{seed} i3000"]["train_loss"] for seed in (1, 2, 3)] for h, s in {g[:2] for g in GRID}
+        [found[f"h{h} s{s} i3000 seed{seed}"]["train_loss"] for seed in (1, 2, 3)] for h, s in {g[:2] for g in GRID}
     ]
     assert sorted(mean) == pytest.approx(sorted(sum(group) / 3 for group in losses))
     keep(page, "mean-over-seeds")
@@ -258,14 +253,20 @@ def open_run(page: Any, address: str, name: str) -> None:
     page.get_by_role("heading", name=name).wait_for()
 
 
+def one_run(root: Path) -> str:
+    """The name on MLflow's page of the only run of the study one."""
+    (run,) = ended_runs(root / "experiments/one")
+    return entry.run_name(run.settings, run.images)
+
+
 def tab(page: Any, name: str) -> None:
     """Open a tab of a run's page."""
     page.get_by_role("tab", name=name).or_(page.get_by_role("link", name=name)).first.click()
 
 
 def test_the_page_of_a_run_shows_its_settings_and_figures(page: Any, addresses: dict[str, str], swept: Path) -> None:
-    open_run(page, addresses["grid"], "h4 s1.0 seed1 i3000")
-    for figure, value in figures(swept)["h4 s1.0 seed1 i3000"].items():
+    open_run(page, addresses["grid"], "h4 s1.0 i3000 seed1")
+    for figure, value in figures(swept)["h4 s1.0 i3000 seed1"].items():
         if isinstance(value, float | int):
             row = page.get_by_role("row").filter(has=page.get_by_text(f"final/{figure}", exact=True))
             assert float(row.inner_text().split()[-1]) == pytest.approx(value)
@@ -277,7 +278,7 @@ def test_the_page_of_a_run_shows_its_settings_and_figures(page: Any, addresses: 
 
 
 def test_the_page_of_a_run_draws_its_curves(page: Any, addresses: dict[str, str]) -> None:
-    open_run(page, addresses["grid"], "h4 s1.0 seed1 i3000")
+    open_run(page, addresses["grid"], "h4 s1.0 i3000 seed1")
     tab(page, "Model metrics")
     page.wait_for_function(f"() => ({CHARTS})().filter(one => one.curves.length).length == 2")
     drawn = [chart["curves"][0] for chart in page.evaluate(CHARTS) if chart["curves"]]
@@ -285,8 +286,8 @@ def test_the_page_of_a_run_draws_its_curves(page: Any, addresses: dict[str, str]
     keep(page, "run-curves", 1500)
 
 
-def test_the_pictures_of_a_run_are_shown(page: Any, addresses: dict[str, str]) -> None:
-    open_run(page, addresses["grid"], "h4 s1.0 seed1 i3000")
+def test_the_pictures_of_a_run_are_shown(page: Any, addresses: dict[str, str], swept: Path) -> None:
+    open_run(page, addresses["one"], one_run(swept))
     tab(page, "Artifacts")
     for name in ("curve.svg", "weights.svg", "activations.svg", "mistakes.svg"):
         page.get_by_text(name).first.click()
@@ -300,20 +301,20 @@ def test_the_pictures_of_a_run_are_shown(page: Any, addresses: dict[str, str]) -
 
 
 def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
-    answer = run_in(tmp_path)("dognet-ui", check=False)
+    answer = run_in(make_project(tmp_path / "project"))("dognet", "ui", check=False)
     assert answer.returncode == 1
     assert (
-        answer.stderr == "dognet-ui: MLflow has no runs yet: dognet trains one, dognet-sync records what is trained\n"
+        answer.stderr == "dognet ui: MLflow has no runs yet: dognet trains one, `dognet sync` records what is trained\n"
     )
 
 
 def test_a_study_that_is_not_there_is_told_with_those_that_are(swept: Path) -> None:
-    answer = run_in(swept)("dognet-ui", "gird", check=False)
-    assert answer.stderr == "dognet-ui: MLflow has no study gird, it has grid, seeds; dognet-sync records runs\n"
+    answer = run_in(swept)("dognet", "ui", "gird", check=False)
+    assert answer.stderr == "dognet ui: MLflow has no study gird, it has one, grid, seeds; `dognet sync` records runs\n"
 
 
 def test_a_port_that_is_taken_is_told(swept: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        answer = run_in(swept)("dognet-ui", "--port", str(port), check=False)
-    assert answer.stderr == f"dognet-ui: port {port} is not free: leave --port out, and one that is free is taken\n"
+        answer = run_in(swept)("dognet", "ui", "--port", str(port), check=False)
+    assert answer.stderr == f"dognet ui: port {port} is not free: leave --port out, and a free one is taken\n"

@@ -48,6 +48,7 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
     ``swept`` are settings that get their values later.
     """
     conf = root.resolve() / "conf"
+    images_of_pipeline(conf)
     try:
         started = GlobalHydra.instance().is_initialized()
         with nullcontext() if started else initialize_config_dir(str(conf), version_base="1.3"):
@@ -71,8 +72,6 @@ def checked(
     DVC looks at.
     """
     choice = str(choices.get("data"))
-    if not PLAIN_NAME.fullmatch(choice):
-        raise SettingsError(f"data must be {bound('study')}, got {choice!r}")
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = OmegaConf.to_container(task, resolve=True)
     assert isinstance(values, dict)
@@ -144,6 +143,8 @@ def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[
     raw = {key: OmegaConf.to_container(OmegaConf.load(path), resolve=False) for key, path in files.items()}
     written = dict(flat({**as_dict(raw[""]), **as_dict(raw["execution"]), "data": as_dict(raw["data"])}))
     faults = []
+    if "data" not in overridden and choice != images_of_pipeline(conf):
+        faults.append(f"data={choice} is {images_of_pipeline(conf)} in the second of the defaults: dvc repro reads that")
     for name, value in flat(values):
         if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
             if name not in written:
@@ -154,6 +155,16 @@ def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[
                 faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
     if faults:
         raise SettingsError("\n".join(faults))
+
+
+def images_of_pipeline(conf: Path) -> str:
+    """Return the name of the images' file, as dvc.yaml finds it: the second of the defaults in conf/config.yaml."""
+    match as_written(conf / "config.yaml"):
+        case {"defaults": [_, {"data": str(name)}, *_]}:
+            if PLAIN_NAME.fullmatch(name):
+                return name
+            raise SettingsError(f"data must be {bound('study')}, got {name!r}")
+    raise SettingsError(f"{conf / 'config.yaml'}: the second of the defaults must name the images: - data: generated")
 
 
 def as_dict(node: object) -> dict[Any, Any]:

@@ -25,11 +25,17 @@ def sha256(path: Path) -> str:
 
 
 def sha256_once(path: Path) -> str:
-    """Return the file's sha256, computed once in this process while its size and time of change stay the same."""
-    return sha256_at(path, path.stat().st_size, path.stat().st_mtime_ns)
+    """Return the file's sha256, computed once in this process while the file stays the same."""
+    return sha256_at(path, stamp(path))
 
 
 @functools.lru_cache(maxsize=16)
-def sha256_at(path: Path, size: int, mtime_ns: int) -> str:
-    """Return the sha256 of a file that has this size and time of change."""
+def sha256_at(path: Path, stamp: tuple[int, int, int]) -> str:
+    """Return the sha256 of a file that has this stamp."""
     return sha256(path)
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Return size and times of a file, which change with its content; ctime does so too where mtime is put back."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

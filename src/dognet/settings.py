@@ -214,7 +214,8 @@ def unknown_name(name: str) -> str:
     known = {each.lower(): each for each in names()} | OTHER_NAMES
     words = [name] if "." in name else [name, f"data.{name}"]
     near = [known[hit] for word in words for hit in difflib.get_close_matches(word.lower(), known) if hit != "data"]
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(each for each in names() if '.' not in each)} and data.…"
+    short = ", ".join(each for each in names() if "." not in each)
+    hint = f"did you mean {near[0]}?" if near else f"there are {short} and data.…"
     return f"no setting {name}: {hint}"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dognet.errors import UserError
+from dognet.files import stamp
 
 
 class ImagesError(UserError):
@@ -31,12 +32,12 @@ def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
     """
     if not path.is_file():
         raise ImagesError(f"{path}: no such file")
-    return read_once(path, label, white, path.stat().st_size, path.stat().st_mtime_ns)
+    return read_once(path, label, white, stamp(path))
 
 
 @functools.lru_cache(maxsize=4)  # the train and test images, as they came and as the runs of a sweep read them
-def read_once(path: Path, label: str, white: float, size: int, mtime_ns: int) -> pd.DataFrame:
-    """Read a file unless this process has read it with this size and time before."""
+def read_once(path: Path, label: str, white: float, stamp: tuple[int, int, int]) -> pd.DataFrame:
+    """Read a file unless this process has read it with this stamp before."""
     check_header(path, label)
     try:
         table = pd.read_csv(path, engine="pyarrow", dtype={label: str}, keep_default_na=False)

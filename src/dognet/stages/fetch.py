@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from dognet.conf import compose
 from dognet.data import generate, images
 from dognet.data.images import ImagesError
-from dognet.files import sha256, sha256_once, write
+from dognet.files import sha256, sha256_once, stamp, write
 from dognet.interrupt import stage
 from dognet.project import project_root
 from dognet.runs.digest import hash_of, identify
@@ -101,7 +101,7 @@ def key_of(settings: Settings, root: Path) -> str:
     folder = root / "data" / settings.source
     code = [sha256_once(Path(str(module.__file__))) for module in (generate, images)]
     files = [*input_files(settings, root), folder / "train.csv", folder / "test.csv"]
-    stats = [(file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None for file in files]
+    stats = [stamp(file) if file.is_file() else None for file in files]
     return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": stats})
 
 

@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
     """Draw the pictures of runs into their folders, and add them to MLflow; of a study it is the best run."""
-    from dognet.tracking.store import Store, locate  # `dvc repro` draws without MLflow
+    from dognet.tracking.address import locate
+    from dognet.tracking.store import Store  # `dvc repro` draws without MLflow
 
     files = plot(run, root) + (plot(run, root, ".png") if options.png else [])
     print(f"{os.path.relpath(run.folder)}: {', '.join(file.name for file in files)}", flush=True)

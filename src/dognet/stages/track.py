@@ -11,7 +11,8 @@ from dognet.project import project_root
 from dognet.runs.folder import PIPELINE, finish, finished, read_config, read_metrics, read_run, trained_manifest
 from dognet.runs.run import Run
 from dognet.tracking import dashboard
-from dognet.tracking.store import Store, locate
+from dognet.tracking.address import locate
+from dognet.tracking.store import Store
 
 
 def whole_run() -> Run:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dognet.conf import checked, one_line, validate
+from dognet.conf import checked, images_of_pipeline, one_line, validate
 from dognet.interrupt import one_line_errors
 from dognet.network.descent import Report
 from dognet.project import project_root
@@ -23,12 +23,13 @@ from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
-from dognet.tracking.store import without_password
+from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 
 def start(root: Path) -> None:
     """Compose the words in sys.argv with Hydra and train; Hydra's errors become one line each."""
+    images_of_pipeline(root / "conf")  # of a list of defaults that is none Hydra says little
     application = hydra.main(version_base="1.3", config_path=str(root.resolve() / "conf"), config_name="config")
     try:
         application(task)()

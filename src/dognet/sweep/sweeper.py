@@ -28,7 +28,7 @@ from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, Point, SweepError, make_grid
-from dognet.tracking.store import without_password
+from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 
@@ -55,7 +55,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
 
 
 def points_to_do(grid: Grid, *, force: bool) -> list[Point]:
-    """Return the points that are not finished: short runs first, for longer ones resume from them, and wide ones first."""
+    """Return the points that are not finished: short runs first, since longer ones resume from them; then wide ones."""
     todo = [point for point in grid.points if force or point.run() is None]
     return sorted(todo, key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
 
@@ -64,7 +64,7 @@ def describe(grid: Grid, todo: Sequence[Point], root: Path, launcher: DictConfig
     """Return how many runs are to do, why, and how long they take."""
     finished = [run for point in grid.points if point not in todo and (run := point.run())]
     timed = finished or [run for run in ended_runs(runs_folder(root, grid.points[0].settings.study)) if run.finished]
-    on_cluster = "n_jobs" not in launcher and "Basic" not in launcher._target_
+    on_cluster = launcher._target_.rpartition(".")[2] not in ("BasicLauncher", "JoblibLauncher")
     return table.plan(todo, grid.points, timed, None if on_cluster else processes(launcher))
 
 
@@ -122,7 +122,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     """Run the points with Hydra's launcher and return the errors of those that failed."""
     jobs_context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=context.callbacks)
     launcher = Plugins.instance().instantiate_launcher(jobs_context, work, config)
-    launcher.setup(hydra_context=jobs_context, task_function=work, config=small_config(config))
+    launcher.setup(hydra_context=jobs_context, task_function=work, config=small_config(config, grid.points[0].settings.study))
     HydraConfig.instance().set_config(config)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
@@ -160,10 +160,11 @@ def job_of(point: Point, grid: Grid) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
     words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
-    return json.dumps({"settings": settings.model_dump(mode="json"), "words": [without_password(w.lstrip("+")) for w in words]})
+    shown = [without_password(word.lstrip("+")) for word in words]
+    return json.dumps({"settings": settings.model_dump(mode="json"), "words": shown})
 
 
-def small_config(config: DictConfig) -> DictConfig:
+def small_config(config: DictConfig, study: str) -> DictConfig:
     """Return of Hydra's own settings what a job needs: launchers copy them about ten times and send them to workers."""
     hydra = HydraConf(
         mode=RunMode.MULTIRUN,
@@ -174,7 +175,7 @@ def small_config(config: DictConfig) -> DictConfig:
         job_logging={"root": None},
         callbacks=config.hydra.callbacks,
     )
-    return OmegaConf.create({"hydra": OmegaConf.structured(hydra)})
+    return OmegaConf.create({"study": study, "hydra": OmegaConf.structured(hydra)})
 
 
 def work(config: DictConfig) -> str | None:

@@ -1,0 +1,110 @@
+"""The address of an MLflow store, and what can be wrong with the store."""
+
+from __future__ import annotations
+
+import http
+import os
+import re
+from pathlib import Path
+
+from filelock import Timeout
+
+from dognet.errors import UserError
+
+SERVERS, DATABASES = ("http", "https", "databricks"), ("postgresql", "mysql", "mssql")
+
+
+class StoreError(UserError):
+    """The store can't be reached or written: which one, and why."""
+
+
+class AddressError(StoreError):
+    """The URI names no store that MLflow can write: how to write it."""
+
+
+class RefusedError(StoreError):
+    """The store turned down this one run: too large for a proxy, or no permission."""
+
+
+# --- its address
+
+
+def locate(tracking_uri: str | None, root: Path) -> str:
+    """Return the URI of the store: the setting, else $MLFLOW_TRACKING_URI, else mlflow.db in ``root``; absolute."""
+    uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db").strip()
+    kind = uri.partition(":")[0].partition("+")[0].lower()
+    if uri.startswith("sqlite:///"):
+        file = re.sub("^/~", "~", uri.removeprefix("sqlite:///"))
+        return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
+    if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
+        return uri.rstrip("/")
+    raise AddressError(f"tracking_uri {without_password(uri)} names no store that MLflow can write: {advice(uri)}")
+
+
+def advice(uri: str) -> str:
+    """Return how to write a URI that MLflow can't use."""
+    if uri.startswith("sqlite:"):
+        return f"write sqlite:///{uri.removeprefix('sqlite:').strip('/') or 'mlflow.db'}, with three slashes"
+    if re.fullmatch(r"[\w.-]+:\d+(/\S*)?", uri):
+        return f"write http://{uri}"
+    if uri.endswith((".db", ".sqlite", ".sqlite3")):
+        return f"write sqlite:///{uri.removeprefix('file:')}"
+    return "write a file as sqlite:///mlflow.db, a server as http://localhost:5000; MLflow 3 no longer writes folders"
+
+
+def without_password(text: str) -> str:
+    """Return the text without the users, passwords and tokens of the URIs in it."""
+    return re.sub(r"((?:password|token)=)[^&\s]+", r"\1…", re.sub(r"://[^/\s]*@", "://", text), flags=re.IGNORECASE)
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of an SQLite store, None for another kind of store."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def artifact_location(uri: str, root: Path, study: str) -> str | None:
+    """Return where a study's artifacts go; None on a server, which decides that itself."""
+    if uri.startswith(SERVERS):
+        return None
+    file = sqlite_file(uri)
+    return ((file.parent if file else root.resolve()) / "mlartifacts" / study).as_uri()
+
+
+# --- what failed
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether a server answered and turned down this request, while others may succeed."""
+    return 400 <= (status(error) or 0) < 500 and status(error) not in (401, 408, 429)
+
+
+def status(error: BaseException) -> int | None:
+    """Return the HTTP status that belongs to an exception, also where MLflow is no server; None where there is none."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError
+
+    if isinstance(error, HTTPError) and error.response is not None:
+        return int(error.response.status_code)
+    if match := re.search(r"failed with error code (\d{3}) != 200", str(error)):
+        return int(match[1])
+    return int(error.get_http_status_code()) if isinstance(error, MlflowException) else None  # type: ignore[no-untyped-call]
+
+
+def reason(error: BaseException) -> str:
+    """Return in one line why the store failed."""
+    text = without_password(str(error)) or type(error).__name__
+    if isinstance(error, Timeout):
+        return f"another process holds {error.lock_file}"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH to the file that vouches for it"
+    if {type(error.__cause__).__name__, type(error.__context__).__name__} & {"ConnectionError", "ReadTimeout"}:
+        return "no answer"
+    if "out-of-date database schema" in text:
+        return "its tables are another MLflow's; 'mlflow db upgrade' and its URI brings older ones up to date"
+    if "malformed" in text or "not a database" in text:
+        return "the file is damaged; delete it, and `dognet sync` makes it anew from the run folders"
+    code = status(error)
+    line = text.splitlines()[0].strip()
+    if code in set(http.HTTPStatus) and ("Response body" in text or "Response text" in text or code == 413):
+        return f"{code} {http.HTTPStatus(code).phrase}"  # the body is a proxy's page
+    return line

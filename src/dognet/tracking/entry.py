@@ -1,0 +1,138 @@
+"""A run as an entry of MLflow: its identity, name, parameters, metrics, tags and data sets.
+
+All of it is derived from the fields of the run, so a new setting or figure shows up by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dognet.runs.folder import PIPELINE
+from dognet.runs.run import Images, Manifest, Point, Run, first_infinite
+from dognet.settings import TrainingSettings
+
+POINTS = 120  # of a curve: more of them took half of the recording, and the page draws them no better
+WITHOUT_SEED = "settings"  # the tag that runs share which differ in their seed only
+NOT_SHOWN = {"pixels", "train_sha256"}  # of the images: no parameter
+
+
+class Identity(NamedTuple):
+    """The tag by which MLflow knows a run."""
+
+    tag: str
+    value: str
+
+
+class Row(NamedTuple):
+    """A value of a metric: the time is in milliseconds since 1970."""
+
+    key: str
+    value: float
+    time: int
+    iteration: int
+
+
+def identity(folder: Path, manifest: Manifest) -> Identity:
+    """Return the identity of a run: its digest, or its folder and start where it failed."""
+    if manifest.status == "finished":
+        return Identity("digest", str(manifest.digest))
+    return Identity("failed", f"{folder.name} {manifest.start}")
+
+
+def start_time(manifest: Manifest) -> int:
+    """Return the run's start in milliseconds since 1970, 0 where it is unknown."""
+    return round(1000 * datetime.fromisoformat(manifest.start).timestamp()) if manifest.start else 0
+
+
+def times(run: Run) -> tuple[int, int]:
+    """Return the run's start and end in milliseconds since 1970; of a run that DVC restored, when it was restored."""
+    start = start_time(run.manifest) or round(1000 * (run.folder / "run.json").stat().st_mtime)
+    return start, start + round(1000 * (run.manifest.seconds or 0))
+
+
+def short_names() -> dict[str, str]:
+    """Return a short name for each setting: its first letter, or all of it where an earlier one has that letter."""
+    short: dict[str, str] = {}
+    for name in TrainingSettings.model_fields:
+        short[name] = name if name[0].lower() in short.values() else name[0].lower()
+    return short
+
+
+def run_name(settings: TrainingSettings, images: Images, omit: str = "") -> str:
+    """Return the name of a run on MLflow's page, short enough for a legend of many: settings that are not default."""
+    short, words = short_names(), []
+    for name, value in settings.training().items():
+        if name != omit and value != TrainingSettings.model_fields[name].default:
+            words.append(value if isinstance(value, str) else f"{short[name]}{value}")
+    return " ".join([*words, *({images.source} - {"generated"})])
+
+
+def params(run: Run) -> dict[str, str]:
+    """Return the run's settings and what made its images."""
+    images = run.images.model_dump(exclude=NOT_SHOWN, exclude_none=True)
+    values = run.settings.training() | {f"data.{name}": value for name, value in images.items()}
+    return {name: str(value) for name, value in values.items()}
+
+
+def metrics(run: Run) -> list[Row]:
+    """Return the curves, and as final/… the figures by which runs are compared.
+
+    The times are derived from the run's own, so recording it again adds no row. An infinite loss is left out: MLflow
+    would turn it into 1.8e308, and its charts would reach that far.
+    """
+    if not run.finished:
+        return []
+    start, end = times(run)
+    curve = run.curve()
+    points = [curve[k] for k in np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int)]
+    last = points[-1].iteration or 1
+    rows = [
+        Row(name.replace("_", "/", 1), value, start + (end - start) * point.iteration // last, point.iteration)
+        for point in points
+        for name, value in zip(Point._fields[1:], point[1:], strict=True)
+        if value is not None
+    ]
+    figures = run.figures.figures() | ({} if run.manifest.seconds is None else {"seconds": run.manifest.seconds})
+    rows += [Row(f"final/{name}", value, end, 0) for name, value in figures.items() if value is not None]
+    return [row for row in rows if math.isfinite(row.value)]
+
+
+def tags(run: Run) -> dict[str, str]:
+    """Return what the run is and where it comes from."""
+    manifest, provenance = run.manifest, run.manifest.provenance
+    infinite = first_infinite(run.curve()) if run.finished else None
+    values = {
+        "study": manifest.study,
+        "folder": run.folder.name,
+        WITHOUT_SEED: run_name(run.settings, run.images, omit="seed"),
+        "trajectory": manifest.trajectory,
+        "continued_from": manifest.continued_from,
+        "error": manifest.error,
+        "infinite_loss": None if infinite is None else f"from iteration {infinite}",
+        "overrides": " ".join(manifest.overrides) or None,
+        "data": run.images.source,
+        "train_sha256": run.images.train_sha256,
+        "test_sha256": manifest.test_sha256,
+        **provenance.model_dump(exclude={"versions"}),
+        **{f"version.{name}": version for name, version in provenance.versions.model_dump().items()},
+        "mlflow.source.name": "dvc repro" if manifest.study == PIPELINE.name else "dognet",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": provenance.git_commit,
+    }
+    return {name: str(value)[:5000] for name, value in values.items() if value is not None}
+
+
+def datasets(run: Run) -> list[tuple[str, str, str, str]]:
+    """Return (name, digest, kind of source, source) of the train and the test images."""
+    hashes = {"train": run.images.train_sha256, "test": run.manifest.test_sha256}
+    return [
+        (part, sha256[:36], "local", json.dumps({"uri": f"data/{run.images.source}/{part}.csv"}))
+        for part, sha256 in hashes.items()
+        if sha256
+    ]

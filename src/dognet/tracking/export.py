@@ -1,0 +1,161 @@
+"""The network of a run as an MLflow model, in a folder or in MLflow's registry.
+
+    MLmodel                   what goes in and comes out, digest, settings, figures
+    served.py                 what MLflow runs
+    artifacts/weights.npz     the network
+    code/dognet/network/      its code: whoever uses the model needs no dognet
+    requirements.txt          mlflow and numpy in the versions used here
+    input_example.json        a black and a white image
+
+It contains no pickle, no image of the user's and no path of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from dognet.errors import UserError
+from dognet.files import write
+from dognet.runs.run import Run
+from dognet.settings import PLAIN_NAME, bound
+from dognet.tracking import entry, store
+from dognet.tracking.store import Store
+from dognet.tracking.sync import URI_HELP, store_uri
+
+HERE = Path(__file__).resolve().parent
+# the __init__.py of the model's own package dognet: where dognet is installed, its other modules are still found
+OPEN = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
+
+
+class ExportError(UserError):
+    """What can't be exported: which, why, the way out."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dognet export``."""
+    parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
+    parser.add_argument("--to", metavar="FOLDER", type=Path, help="a new folder, if not models/<study>")
+    parser.add_argument("--register", metavar="NAME", help="into MLflow's registry, and no folder unless --to says so")
+    parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
+
+
+def command(options: argparse.Namespace, root: Path, run: Run) -> None:
+    """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry."""
+    if not run.finished:
+        raise ExportError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
+    folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
+    if folder:
+        check_free(folder := folder.resolve())
+    if options.register is not None and not PLAIN_NAME.fullmatch(options.register):
+        raise ExportError(f"--register must be {bound('study')}, got {options.register!r}")
+    print(f"{os.path.relpath(run.folder)}: {figures(run)}")
+    if folder:
+        export(run, folder)
+        print(os.path.relpath(folder))
+    if options.register:
+        print(register(run, options.register, Store(store_uri(options.tracking_uri, root), root)))
+
+
+def check_free(folder: Path) -> None:
+    """Raise ExportError unless nothing stands where the folder is to be."""
+    if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise ExportError(f"{os.path.relpath(folder)} is there already: delete it, or name another folder with --to")
+
+
+def export(run: Run, folder: Path) -> None:
+    """Write the model to a folder of its own: whole, or not at all."""
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        save(run, part)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def save(run: Run, folder: Path) -> None:
+    """Write the run's network as an MLflow model into a new folder."""
+    store.quiet()
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types.schema import ColSpec, Schema
+
+    names = run.images.pixels
+    # not "double": MLflow would refuse a table of whole numbers; served.py refuses what is no number
+    inputs = Schema.from_json(json.dumps([{"name": name, "type": "any", "required": True} for name in names]))
+    outputs = Schema([ColSpec("string", "label"), ColSpec("double", "probability")])
+    with store.checked_copy(run.folder) as copy:
+        save_model(
+            str(folder),
+            python_model=str(HERE / "served.py"),
+            artifacts={"weights": str(copy.folder / "weights.npz")},
+            model_config={"positive": run.images.positive},
+            signature=ModelSignature(inputs, outputs),
+            input_example=pd.DataFrame([[value] * len(names) for value in (0, 255)], columns=list(names)),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", "numpy")],
+            metadata=description(run),
+        )
+    add_network(folder)
+
+
+def add_network(folder: Path) -> None:
+    """Copy the network's code into a model, and take the paths of this machine out of it.
+
+    MLflow's own ``code_paths`` takes whole packages only, and hides a full disk behind another error.
+    """
+    from mlflow.models import Model
+
+    package = folder / "code" / "dognet"
+    (package / "network").mkdir(parents=True)
+    write(package / "__init__.py", OPEN)
+    for module in sorted((HERE.parent / "network").glob("*.py")):
+        shutil.copy(module, package / "network")
+    model = Model.load(str(folder))
+    flavor = model.flavors["python_function"]
+    flavor["code"] = "code"
+    flavor["model_code_path"] = "served.py"
+    flavor["artifacts"]["weights"]["uri"] = "weights.npz"
+    model.save(str(folder / "MLmodel"))
+
+
+def register(run: Run, name: str, opened: Store) -> str:
+    """Register the run's network under a name, unless a version of it is that network; return the version's URI."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    run_id, tags = opened.record(run.folder), {key: str(value) for key, value in description(run).items()}
+    client = opened.client
+    with opened.writing():
+        for version in client.search_model_versions(f"name = '{name}' and tags.digest = '{tags['digest']}'"):
+            return f"models:/{name}/{version.version} was there"
+        model = client.create_logged_model(opened.experiment(run.manifest.study), name, run_id, tags)
+        with tempfile.TemporaryDirectory(prefix="dognet-") as temporary:
+            save(run, Path(temporary, "model"))
+            client.log_model_artifacts(model.model_id, str(Path(temporary, "model")))
+        client.finalize_logged_model(model.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, run.settings.ITERS)])
+        rows = [row for row in entry.metrics(run) if row.key.startswith("final/")]  # the curves show how it began
+        client.log_batch(run_id, [Metric(*row, model_id=model.model_id, run_id=run_id) for row in rows])
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        about = f"study {run.manifest.study}, run {run.folder.name}: {figures(run)}, digest {run.manifest.digest}"
+        source = f"models:/{model.model_id}"
+        version = client.create_model_version(name, source, run_id, tags, description=about, model_id=model.model_id)
+    return f"models:/{name}/{version.version}"
+
+
+def description(run: Run) -> dict[str, str | float]:
+    """Return the metadata stored with an exported model: which run it is, its figures and settings."""
+    which = {"digest": str(run.manifest.digest), "study": run.manifest.study, "folder": run.folder.name}
+    return which | run.figures.figures() | entry.params(run)
+
+
+def figures(run: Run) -> str:
+    """Return how good the network is."""
+    return f"train loss {run.figures.train_loss:.4g} nats, test accuracy {run.figures.test_accuracy:.4g}"

@@ -1,0 +1,346 @@
+"""The MLflow store: records each run folder once and whole, whatever interrupted an earlier recording.
+
+MLflow's run is RUNNING only while it is recorded. It gets its identity, a tag, last: one without it is not whole, and
+recording its folder again completes it without adding a row twice.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from dognet.runs.digest import hash_of
+from dognet.runs.folder import RunError, read_run
+from dognet.runs.run import Run
+from dognet.tracking import entry
+from dognet.tracking.address import (
+    SERVERS,
+    AddressError,
+    RefusedError,
+    StoreError,
+    artifact_location,
+    is_refusal,
+    reason,
+    sqlite_file,
+    without_password,
+)
+from dognet.tracking.entry import Identity
+
+QUIET = {  # for MLflow, before it is imported
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the URL may hold a password
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is down costs 2 s; by default 245 s
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds, for one that takes requests and never answers; by default 120
+    "PGCONNECT_TIMEOUT": "5",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # or a model gets the uv.lock of the folder that one is in
+}
+SMALL = 10_000  # weights; larger arrays are not copied as CSV, which nobody would read
+PICTURES = (".svg", ".png")
+NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the description
+
+
+def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
+    """Return what ``Store.recorded`` does, read from an SQLite file in no time: importing MLflow takes 2.7 s.
+
+    None where MLflow has to be asked: for another kind of store, and where the study was deleted or moved.
+    """
+    file = sqlite_file(uri)
+    if not file or not file.is_file():
+        return None
+    query = """SELECT key, value, CASE runs.lifecycle_stage WHEN 'active' THEN 9e999 ELSE start_time END
+        FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
+        WHERE key IN ('digest', 'failed') AND status != 'RUNNING' AND experiments.name = ?
+        AND experiments.lifecycle_stage = 'active' AND artifact_location = ? ORDER BY 3"""
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            rows = database.execute(query, (study, artifact_location(uri, root, study))).fetchall()
+    except sqlite3.Error:
+        return None  # opening the store says what ails it
+    return {Identity(key, value): start for key, value, start in rows} or None
+
+
+class Store:
+    """An MLflow store, opened for recording; an SQLite file is made where there is none.
+
+    ``questions`` are the descriptions of the studies. One process at a time writes, as SQLite would lose rows
+    otherwise; each waits its turn for up to ``wait`` seconds. Whatever fails is raised as StoreError.
+    """
+
+    def __init__(self, uri: str, root: Path, questions: Mapping[str, str] | None = None, wait: float = 120) -> None:
+        if uri == "none":
+            raise AddressError("tracking_uri is none")
+        quiet()
+        from mlflow import MlflowClient
+        from mlflow.entities import ViewType
+
+        self.uri, self.root, self.questions = uri, root, questions or {}
+        self.file = sqlite_file(uri)
+        if self.file and self.file.is_dir():
+            raise AddressError(f"{uri}: {self.file} is a folder: name a file, as in sqlite:///mlflow.db")
+        if self.file and set("%?") & set(str(self.file)):
+            raise AddressError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
+        place = Path(tempfile.gettempdir(), f"dognet-{os.getuid()}-{hash_of({'uri': uri})}")
+        self.lock = FileLock(f"{self.file or place}.lock", timeout=wait, mode=0o666)  # less the umask, for a group
+        self.experiments: dict[str, str] = {}
+        with self.writing():
+            if self.file:
+                prepare(self.file)
+            elif not uri.startswith(SERVERS):
+                try_database(uri)
+            self.client = MlflowClient(tracking_uri=uri)
+            for experiment in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
+                self.check_place(experiment.name, experiment.artifact_location)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the store's write lock; what fails is raised as StoreError."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with self.lock:
+                yield
+        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+            kind = RefusedError if is_refusal(error) else StoreError
+            raise kind(f"{without_password(self.uri)}: {reason(error)}") from error
+
+    def check_place(self, study: str, location: str | None) -> None:
+        """Raise StoreError where an SQLite store was moved: MLflow looks for artifacts at their old, absolute place."""
+        here = artifact_location(self.uri, self.root, study)
+        if self.file and location != here and re.fullmatch(f"file:.*/mlartifacts/{re.escape(study)}", location or ""):
+            raise StoreError(
+                f"{self.file} was moved, and MLflow looks for its artifacts in the old folder: "
+                "`dognet sync --rebuild` makes it anew from the run folders"
+            )
+
+    def experiment(self, study: str) -> str:
+        """Return the id of the study's experiment: made if there is none, restored if it was deleted."""
+        if study not in self.experiments:
+            found = self.client.get_experiment_by_name(study)
+            question = self.questions.get(study)
+            note = {NOTE: question} if question else {}
+            if found and found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            if found and question and NOTE not in found.tags:
+                self.client.set_experiment_tag(found.experiment_id, NOTE, question)
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is that of a language model
+            location = artifact_location(self.uri, self.root, study)
+            self.experiments[study] = (
+                found.experiment_id if found else self.client.create_experiment(study, location, kind | note)
+            )
+        return self.experiments[study]
+
+    def studies(self) -> dict[str, str]:
+        """Return the experiments that have runs, by name, the latest first."""
+        with self.writing():
+            experiments = self.client.search_experiments(order_by=["last_update_time DESC"])
+            return {
+                experiment.name: experiment.experiment_id
+                for experiment in experiments
+                if self.client.search_runs([experiment.experiment_id], max_results=1)
+            }
+
+    def is_deleted(self, study: str) -> bool:
+        """Return whether MLflow has the study, but only deleted."""
+        with self.writing():
+            return self.client.get_experiment_by_name(study) is not None and study not in self.studies()
+
+    def recorded(self, study: str) -> dict[Identity, float]:
+        """Return the runs of a study that the store holds whole: until which start a run counts as that one.
+
+        That is infinity for an active run. A deleted one stays deleted, but when the run is trained again later, that
+        is a new one.
+        """
+        from mlflow.entities import ViewType
+
+        found: dict[Identity, float] = {}
+        with self.writing():
+            experiment, token = self.experiment(study), None
+            while token != "":
+                page = self.client.search_runs(
+                    [experiment], "attributes.status != 'RUNNING'", ViewType.ALL, 1000, page_token=token
+                )
+                for run in page:
+                    until = float("inf") if run.info.lifecycle_stage == "active" else run.info.start_time
+                    for tag in {"digest", "failed"} & run.data.tags.keys():
+                        key = Identity(tag, run.data.tags[tag])
+                        found[key] = max(until, found.get(key, 0))
+                token = page.token or ""
+        return found
+
+    def record(self, folder: Path) -> str:
+        """Record the run of a folder unless the store has it whole, and return MLflow's id of it.
+
+        Raises RunError where the folder holds no whole run, RefusedError where the store takes others but not this one.
+        """
+        with checked_copy(folder) as run, self.writing():
+            experiment = self.experiment(run.manifest.study)
+            if run_id := self.find_whole(experiment, run):
+                return run_id
+            run_id = self.find_unfinished(experiment, run) or self.create(experiment, run)
+            try:
+                with self.writing():
+                    self.fill(run_id, run)
+            except RefusedError:
+                with suppress(StoreError), self.writing():
+                    self.client.set_terminated(run_id, "FAILED")  # it has no identity yet, so it is tried again
+                raise
+        return run_id
+
+    def find_whole(self, experiment: str, run: Run) -> str | None:
+        """Return MLflow's id of the run if it is whole; it may have been deleted there since."""
+        from mlflow.entities import ViewType
+
+        tag, value = entry.identity(run.folder, run.manifest)
+        whole = f"tags.{tag} = '{value}' and attributes.status != 'RUNNING'"
+        for found in self.client.search_runs([experiment], whole, ViewType.ALL):
+            if found.info.lifecycle_stage == "active" or found.info.start_time >= entry.start_time(run.manifest):
+                return str(found.info.run_id)
+        return None
+
+    def find_unfinished(self, experiment: str, run: Run) -> str | None:
+        """Return MLflow's id of the run where an interrupted or refused recording left it.
+
+        Other runs that the folder left unfinished or failed were replaced by this one: they are deleted.
+        """
+        start, _ = entry.times(run)
+        unfinished = f"tags.folder = '{run.folder.name}' and attributes.status != 'FINISHED'"
+        same = None
+        for found in self.client.search_runs([experiment], unfinished):
+            if found.info.start_time == start:
+                same = str(found.info.run_id)
+            else:
+                self.client.delete_run(found.info.run_id)
+        return same
+
+    def create(self, experiment: str, run: Run) -> str:
+        """Create MLflow's run, which is RUNNING until it is filled."""
+        name = entry.run_name(run.settings, run.images)
+        return str(self.client.create_run(experiment, entry.times(run)[0], entry.tags(run), name).info.run_id)
+
+    def fill(self, run_id: str, run: Run) -> None:
+        """Give MLflow's run all that the folder holds; its identity and its end come last."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+        inputs = [(Dataset(*dataset), InputTag("mlflow.data.context", dataset[0])) for dataset in entry.datasets(run)]
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [tag]) for dataset, tag in inputs])
+        self.client.log_artifacts(run_id, str(run.folder))
+        metrics = [Metric(*row) for row in entry.metrics(run)]
+        params = [Param(name, value) for name, value in entry.params(run).items()]
+        self.client.log_batch(run_id, metrics, params, [RunTag(*entry.identity(run.folder, run.manifest))])
+        self.client.set_terminated(run_id, "FINISHED" if run.finished else "FAILED", entry.times(run)[1])
+
+    def add_pictures(self, folder: Path) -> None:
+        """Add the pictures of a run folder to MLflow's run, unless they are there."""
+        run_id = self.record(folder)
+        with self.writing():
+            there = {file.path: file.file_size for file in self.client.list_artifacts(run_id)}
+            for picture in pictures(folder):
+                if there.get(picture.name) != picture.stat().st_size:
+                    self.client.log_artifact(run_id, str(picture))
+
+    def analyze(self) -> None:
+        """Let SQLite look at what it holds: sorting a table of 10 000 runs then takes 0.1 s instead of 13 s."""
+        if self.file:
+            with self.writing(), closing(sqlite3.connect(self.file)) as database:
+                database.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
+
+
+def quiet() -> None:
+    """Set what MLflow reads from the environment, before it is imported; what is set already stays."""
+    import urllib3
+
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # or Ctrl-C in a query prints a traceback
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who sets MLFLOW_TRACKING_INSECURE_TLS knows
+
+
+def prepare(file: Path) -> None:
+    """Make the SQLite file under a temporary name if there is none; let readers in while it is written."""
+    from mlflow import MlflowClient
+
+    if not file.is_file() or file.stat().st_size == 0:
+        part = file.with_name(f"{file.name}.part")
+        part.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+        for rest in ("-wal", "-shm"):  # of a file that was deleted: SQLite would read them as the new one's
+            Path(f"{file}{rest}").unlink(missing_ok=True)
+        part.replace(file)
+    with closing(sqlite3.connect(file, timeout=5)) as database:  # MLflow itself waits 20 s for a locked file
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("BEGIN IMMEDIATE")
+
+
+def try_database(uri: str) -> None:
+    """Connect to a database: MLflow itself would try a silent one for minutes."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    engine.connect().close()
+    engine.dispose()
+
+
+def rebuild(uri: str) -> None:
+    """Put an SQLite store aside as <name>.old, so that the next recording makes it anew."""
+    file = sqlite_file(uri)
+    if not file:
+        raise AddressError("--rebuild is for an SQLite store, as sqlite:///mlflow.db")
+    for rest in ("", "-wal", "-shm"):
+        Path(f"{file}.old{rest}").unlink(missing_ok=True)
+        if Path(f"{file}{rest}").exists():
+            Path(f"{file}{rest}").rename(f"{file}.old{rest}")
+
+
+# --- the folder
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Return the pictures in a run folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix in PICTURES)
+
+
+@contextmanager
+def checked_copy(folder: Path) -> Iterator[Run]:
+    """Yield the run as a verified copy, which stays whole whatever happens to the folder meanwhile.
+
+    Raises RunError where the folder holds no whole run, StoreError where there is no room for the copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="dognet-") as temporary:
+        copy = Path(temporary, folder.absolute().name)
+        try:
+            shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.part", "tracked"))
+            run = read_run(copy)
+            if run.finished:
+                write_small_arrays(copy)
+        except RunError as error:
+            raise RunError(str(error).replace(str(copy), str(folder))) from None
+        except OSError as error:
+            for full in (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)):
+                if full in str(error):
+                    raise StoreError(f"{tempfile.gettempdir()}: {full}") from error
+            raise RunError(f"{folder}: can't be read: it is being written, or there is none") from error
+        yield run
+
+
+def write_small_arrays(folder: Path) -> None:
+    """Write the tables in weights.npz as CSV: MLflow's page shows those, and nothing of an npz file."""
+    with np.load(folder / "weights.npz") as arrays:
+        for name, array in arrays.items():
+            if array.ndim == 2 and array.size <= SMALL and array.dtype.kind == "f":
+                header = ",".join(f"column {k}" for k in range(1, array.shape[1] + 1))
+                np.savetxt(folder / f"{name}.csv", array, "%.10g", ",", header=header, comments="")

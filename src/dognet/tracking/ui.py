@@ -1,0 +1,112 @@
+"""MLflow's own page on the project's store, opened at the dashboards of the studies."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import warnings
+from pathlib import Path
+
+from dognet.errors import UserError
+from dognet.tracking import dashboard
+from dognet.tracking.address import sqlite_file, without_password
+from dognet.tracking.store import Store, quiet
+from dognet.tracking.sync import URI_HELP, store_uri
+
+HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant covers a quarter of the page
+NO_RUNS = "MLflow has no runs yet: dognet trains one, `dognet sync` records what is trained"
+
+
+class ServerError(UserError):
+    """The page can't be shown: why."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``dognet ui``."""
+    parser.add_argument("study", nargs="?", help="only this one")
+    parser.add_argument("--port", type=int, help="5000 if it is free, else any")
+    parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
+
+
+def command(options: argparse.Namespace, root: Path) -> None:
+    """Show the studies that MLflow has, their runs compared, in the browser of this machine until Ctrl-C."""
+    uri = store_uri(options.tracking_uri, root)
+    if uri.startswith("http"):
+        show(prepare(Store(uri, root), options.study), without_password(uri))
+        return
+    file = sqlite_file(uri)
+    if file and not file.exists():
+        raise ServerError(NO_RUNS)
+    with listen(options.port) as listener:
+        port = listener.getsockname()[1]
+        show(prepare(Store(uri, root), options.study), f"http://{HOST}:{port}")
+        print(f"Ctrl-C ends it. To a browser that can't find {HOST} it is 127.0.0.1", flush=True)
+        serve(uri, listener)
+
+
+def prepare(store: Store, study: str | None) -> dict[str, str]:
+    """Return the experiment of each study with runs, or of this one, the latest first; update its dashboards."""
+    studies = store.studies()
+    if study is not None and study not in studies:
+        if store.is_deleted(study):
+            raise ServerError(f"study {study} is deleted in MLflow: `dognet sync` tells the way back")
+        raise ServerError(
+            f"MLflow has no study {study}, it has {', '.join(studies) or 'none'}; `dognet sync` records runs"
+        )
+    if not studies:
+        raise ServerError(NO_RUNS)
+    chosen = {study: studies[study]} if study else studies
+    for name in chosen:
+        dashboard.save(store, name)
+    return chosen
+
+
+def show(studies: dict[str, str], base: str) -> None:
+    """Print the addresses of each study's dashboards."""
+    width = max(len(study) for study in studies)
+    for study, experiment in studies.items():
+        for key, name in dashboard.DASHBOARDS.items():
+            print(f"{study:<{width}}  {name:<15}  {dashboard.address(base, experiment, key)}", flush=True)
+
+
+def listen(wanted: int | None = None) -> socket.socket:
+    """Listen on the loopback at the port that is wanted, else at 5000 if nothing listens there, else at a free one."""
+    for port in (wanted,) if wanted else (5000, 0):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(100)  # a browser waits here until the server has started
+        except (OSError, OverflowError):
+            listener.close()
+            continue
+        return listener
+    raise ServerError(f"port {wanted} is not free: leave --port out, and a free one is taken")
+
+
+def serve(uri: str, listener: socket.socket) -> None:
+    """Serve MLflow's page until Ctrl-C.
+
+    The server runs in this process, which has imported MLflow already, and not by `mlflow server`: that imports MLflow
+    twice more, in two processes, and took twice as long to answer. The two names with an underscore are MLflow's own,
+    by which that command hands its options to its workers.
+    """
+    port = listener.getsockname()[1]
+    hosts = f"{HOST}:{port},127.0.0.1:*,localhost:*"
+    os.environ.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", hosts)
+    os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", f"http://{HOST}:{port}")
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    os.environ |= {"_MLFLOW_SERVER_FILE_STORE": uri, "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"}
+    quiet()
+    with warnings.catch_warnings(action="ignore"):  # MLflow 3.17 on the newest Starlette: a deprecation at every start
+        import uvicorn
+        from mlflow.server.fastapi_app import app
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is the way to end it, no interruption
+    try:
+        uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=2)).run([listener])
+    except KeyboardInterrupt:
+        sys.exit(130)

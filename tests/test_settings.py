@@ -1,0 +1,403 @@
+"""The settings: read from conf/ through Hydra, validated, and all mistakes reported at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+from pydantic import TypeAdapter, ValidationError
+
+from dognet.conf import compose
+from dognet.project import ProjectError, project_root
+from dognet.settings import (
+    EXECUTION,
+    Data,
+    Settings,
+    SettingsError,
+    TrainingSettings,
+    describe_error,
+    field_of,
+    names,
+)
+from dognet.sweep.grid import combine, split
+from dognet.sweep.study import read_study
+from dognet.sweep.words import read_words
+
+SHA = "0123456789abcdef" * 4
+LECTURE: dict[str, Any] = {
+    "kind": "lecture",
+    "positive": "a",
+    "url": "u",
+    "rev": "r",
+    "train_sha256": SHA,
+    "test_sha256": SHA,
+}
+CONF = "<conf/config.yaml>"
+LABELS = [
+    "yes",
+    "no",
+    "on",
+    "true",
+    "null",
+    "007",
+    "1e5",
+    "1",
+    "1.0",
+    "0x10",
+    "~",
+    "Fläche",
+    "x(1)",
+    "it's",
+    r"a\b",
+    "%",
+]
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(REPOSITORY / "conf", tmp_path / "conf"))
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def refused(*words: str) -> list[str]:
+    """The lines with which these words, or conf/ without any, are refused."""
+    with pytest.raises(SettingsError) as caught:
+        compose(Path(), read_words(words, Path(), multirun=False))
+    return str(caught.value).splitlines()
+
+
+def composed(*words: str) -> Settings:
+    return compose(Path(), read_words(words, Path(), multirun=False))
+
+
+def swept(*words: str) -> list[Settings]:
+    return [settings for _, settings in combine(*split(read_words(words, Path(), multirun=True)), Path())]
+
+
+# --- conf/
+
+
+def test_conf_holds_the_lectures_settings() -> None:
+    settings = compose(REPOSITORY)
+    assert (settings.hiddenNodes, settings.stepSize, settings.ITERS, settings.seed) == (4, 0.3, 10_000, 123)
+    assert (settings.dtype, settings.source) == ("float64", "generated")
+
+
+@pytest.mark.parametrize("source", ["generated", "lecture", "csv"])
+def test_each_source_of_images_loads(conf: Path, source: str) -> None:
+    replace(conf / "config.yaml", "data: generated ", f"data: {source} ")
+    settings = compose(Path())
+    assert settings.source == settings.data.kind == source
+
+
+def test_every_setting_is_written_in_conf_and_has_a_meaning() -> None:
+    files = (yaml.safe_load((REPOSITORY / "conf" / name).read_text()) for name in ("config.yaml", "execution.yaml"))
+    training, execution = files
+    assert set(training) - {"defaults"} == set(TrainingSettings.model_fields)
+    assert (
+        set(execution)
+        == set(EXECUTION)
+        == set(Settings.model_fields)
+        - set(TrainingSettings.model_fields)
+        - {
+            "data",
+            "source",
+            "usual_positive",
+        }
+    )
+    for name in names():
+        field = field_of(name)
+        assert field is not None
+        assert field.description or name in ("data", "data.kind"), name
+
+
+# --- bounds
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (LECTURE | {"train_sha256": "abc"}, "data.train_sha256 must be 64 hex digits, got 'abc'"),
+        (LECTURE | {"seed": 3}, "data.seed is no setting of lecture data, got 3"),
+        ({k: v for k, v in LECTURE.items() if k != "test_sha256"}, "data.test_sha256 must be given: 64 hex digits"),
+        ({"kind": "generated", "positive": "a", "train_rows": 9, "test_rows": 10}, "data.train_rows must be a whole"),
+        ({"positive": "a"}, "data.kind must be given: generated, lecture or csv"),
+        ({"kind": "dog"}, "data.kind must be generated, lecture or csv, got 'dog'"),
+    ],
+)
+def test_settings_of_the_images_are_validated(data: dict[str, Any], message: str) -> None:
+    values = compose(REPOSITORY).model_dump() | {"data": data}
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(values)
+    assert message in "\n".join(describe_error(caught.value))
+
+
+@pytest.mark.parametrize("study", ["", ".", "..", "../x", "/x", "a/b", "a\0b", "-x", "a b", "ä", "x" * 101, ".hidden"])
+def test_a_study_cannot_leave_its_folder(study: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(compose(REPOSITORY).model_dump() | {"study": study})
+    assert describe_error(caught.value)[0].startswith("study must be a plain name: ")
+
+
+def test_all_mistakes_are_reported_at_once(conf: Path) -> None:
+    replace(conf / "config.yaml", "hiddenNodes: 4 ", "hiddenNodes: 0 ")
+    replace(conf / "execution.yaml", "force: false", "force: maybe")
+    replace(conf / "data" / "generated.yaml", "train_rows: 4000", "train_rows: 4")
+    expected = [
+        "hiddenNodes must be a whole number from 1 to 100000, got 0",
+        "data.train_rows must be a whole number from 10 to 10^8, got 4",
+        "force must be true or false, got 'maybe'",
+    ]
+    assert refused() == expected
+    assert refused("hiddenNodes=-1", "seed=x", "data.white=3") == [
+        "hiddenNodes must be a whole number from 1 to 100000, got -1",
+        "seed must be a whole number from 0 to 10^15, got 'x'",
+        expected[1],
+        "data.white is no setting of generated data, got 3",
+        expected[2],
+    ]
+    assert refused("hidenNodes=3", "lr=1", "data.sed=3") == [
+        "no setting hidenNodes: did you mean hiddenNodes?",
+        "no setting lr: did you mean stepSize?",
+        "no setting data.sed: did you mean data.seed?",
+    ]
+
+
+# --- mistakes in files
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.yaml", "a: [", f"{CONF}: while parsing a flow node "),
+        ("config.yaml", "seed: 3", "while constructing a mapping "),
+        ("config.yaml", "stepsize: 0.1", "no setting stepsize: did you mean stepSize?"),
+        ("data/generated.yaml", "train_row: 3", "no setting data.train_row: did you mean data.train_rows?"),
+        ("data/generated.yaml", None, "data=generated: no such option, there are csv, lecture"),
+        ("config.yaml", None, f"{CONF}: [Errno 2] No such file"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line(conf: Path, file: str, content: str | None, message: str) -> None:
+    path = conf / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(path.read_text() + content + "\n")
+    (line,) = refused()
+    assert line.startswith(message.replace(CONF, str(conf / "config.yaml")))
+
+
+@pytest.mark.parametrize(
+    "defaults", ["3", "[3, schema]", "[execution, seed: 1]", "[]", "[execution, optional data: csv]", "[data: csv]"]
+)
+def test_a_conf_without_images_is_reported(conf: Path, defaults: str) -> None:
+    (conf / "config.yaml").write_text(f"defaults: {defaults}")
+    (line,) = refused()
+    assert line.startswith(f"{conf / 'config.yaml'}: the second of the defaults must name the images: ")
+
+
+def test_a_conf_that_contains_itself_is_reported(conf: Path) -> None:
+    (conf / "config.yaml").write_text("defaults: &a [*a]")
+    (line,) = refused()
+    assert line.startswith(f"{conf / 'config.yaml'}: found unconstructable recursive node")
+
+
+@pytest.mark.parametrize("content", ["", "3", "[seed]"])
+def test_a_conf_that_holds_no_settings_is_reported(conf: Path, content: str) -> None:
+    (conf / "config.yaml").write_text(content)
+    assert refused() == [f"{conf / 'config.yaml'}: not a list of settings, one name: value a line"]
+
+
+@pytest.mark.parametrize("name", ["../x", "../../conf/data/generated", "/x", "a/b", ""])
+def test_the_file_of_the_images_cannot_lie_elsewhere(conf: Path, name: str) -> None:
+    (conf / "data" / "a").mkdir()
+    shutil.copy(conf / "data" / "generated.yaml", conf / "data" / "a" / "b.yaml")
+    replace(conf / "config.yaml", "data: generated ", f"data: {name} ")
+    assert refused() == [f"data must be a plain name: letters, digits, _ - and . inside, got {name!r}"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("stepSize: 0.3 ", "stepSize: high ", "stepSize must be a positive finite number, got 'high'"),
+        ("ITERS: 10000 ", "", "ITERS must be given: a whole number from 0 to 10^15"),
+        ("seed: 123 ", "seed: ", "seed must be a whole number from 0 to 10^15, got null"),
+        ("seed: 123 ", "seed: true ", "seed must be a whole number from 0 to 10^15, got True"),
+        ("stepSize: 0.3 ", "stepSize: no ", "stepSize must be a positive finite number, got False"),
+    ],
+)
+def test_a_faulty_line_is_reported_with_its_setting(conf: Path, old: str, new: str, message: str) -> None:
+    replace(conf / "config.yaml", old, new)
+    assert refused() == [message]
+
+
+def test_yaml_in_conf_cannot_run_code(conf: Path) -> None:
+    path = conf / "config.yaml"
+    path.write_text(path.read_text() + "evil: !!python/object/apply:os.mkdir [ran]\n")
+    assert refused()
+    assert not Path("ran").exists()
+
+
+# --- text is taken as written
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_a_label_is_taken_as_written(conf: Path, label: str) -> None:
+    assert composed(f"data.positive={label}").data.positive == label
+    one, other = swept(f"data.positive={label},x")
+    assert (one.data.positive, other.data.positive) == (label, "x")
+    assert swept(f"data.positive=choice({label},x)")[0].data.positive == label
+
+
+@pytest.mark.parametrize("label", ["yes", "no", "on", "true", "007", "1e5", "1"])
+def test_a_label_in_a_file_is_taken_as_written(conf: Path, label: str) -> None:
+    replace(conf / "data" / "generated.yaml", "positive: checkerboard ", f"positive: {label} ")
+    assert compose(Path()).data.positive == label
+    path = Path("experiments", "own", "study.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(f"ITERS: 3\nhydra: {{sweeper: {{params: {{data.positive: '{label}, x'}}}}}}\n")
+    assert [each.data.positive for each in swept(*read_study(path).words())] == [label, "x"]
+    path.write_text(f"hydra:\n  sweeper:\n    params:\n      data.positive: {label}\n      seed: 1,2\n")
+    assert {each.data.positive for each in swept(*read_study(path).words())} == {label}
+
+
+def test_text_with_commas_is_one_value_where_there_is_no_sweep_and_in_quotes(conf: Path) -> None:
+    assert composed("data=csv", "data.train=a=b,c").data.model_dump()["train"] == "a=b,c"
+    assert [each.data.positive for each in swept("data.positive='a,b',c")] == ["a,b", "c"]
+
+
+def test_a_study_and_a_path_are_taken_as_written_too(conf: Path) -> None:
+    replace(conf / "execution.yaml", "study: adhoc ", "study: 007 ")
+    assert composed().study == "007"
+    assert composed("study=1e5", "tracking_uri=~/x").tracking_uri == "~/x"
+    replace(conf / "data" / "csv.yaml", "label: label ", "label: on ")
+    data = composed("data=csv", "data.train=~/Zähler/x.csv").data.model_dump()
+    assert (data["label"], data["train"]) == ("on", "~/Zähler/x.csv")
+
+
+def test_nothing_is_filled_in_into_text(conf: Path) -> None:
+    assert refused("data.positive=${seed}") == [
+        "data.positive=${seed}: ${…} is not filled in here, write the text itself"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("csv", ["data.white=255", "data.white=255.0", "data.white=2.55e2", "data.white=255."]),
+        ("generated", ["data.seed=33", "data.seed=3.3e1", "data.seed=33.0", "data.train_rows=4e3"]),
+        ("generated", ["data.positive=triangle", "data.positive='triangle'"]),
+    ],
+)
+def test_the_same_images_have_the_same_folder_however_they_are_spelled(conf: Path, data: str, words: list[str]) -> None:
+    assert {composed(f"data={data}", word).source for word in words} == {data}
+    assert composed(f"data={data}", "data.positive=other").source == data
+    replace(conf / "data" / "csv.yaml", "white: 255 ", "white: 255.0 ")
+    replace(conf / "data" / "generated.yaml", "seed: 33 ", "seed: 3.3e1 ")
+    assert {composed(f"data={data}", word).source for word in words} == {data}
+    others = (
+        {composed(f"data={data}", word).source for word in ("data.white=1", "data.white=1.0")} if data == "csv" else 1
+    )
+    assert others == 1 or len(others) == 1
+
+
+def test_whole_numbers_may_be_written_with_an_exponent(conf: Path) -> None:
+    assert composed("ITERS=1e4").ITERS == 10_000
+    assert [each.ITERS for each in swept("ITERS=1e2,1e3")] == [100, 1000]
+    replace(conf / "config.yaml", "ITERS: 10000 ", "ITERS: 1e3 ")
+    assert compose(Path()).ITERS == 1000
+
+
+# --- where a value comes from
+
+
+def test_a_group_of_the_users_own_is_refused(conf: Path) -> None:
+    (conf / "size").mkdir()
+    (conf / "size" / "small.yaml").write_text("# @package _global_\nhiddenNodes: 2\n")
+    replace(conf / "config.yaml", "- _self_\n", "- _self_\n- size: small\n")
+    (line,) = refused()
+    assert line.startswith("hiddenNodes=2 is 4 in the file that dvc repro reads: ")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("config.yaml", "- _self_\n", "- optional local: default\n- _self_\n", "local.x=1 comes from a file that "),
+        ("config.yaml", "- _self_\n", "- _self_\n- local@_global_: own\n", "seed=7 is 123 in the file that dvc repro"),
+        ("config.yaml", "dtype:", "data:\n  seed: 5\ndtype:", "data.seed=5 is 33 in the file that dvc repro reads: "),
+        ("config.yaml", "dtype:", "data: {white: 5}\ndtype:", "data.white=5 comes from a file that dvc repro does not"),
+        ("config.yaml", "dtype:", "study: own\ndtype:", "study=own is adhoc in the file"),
+        ("config.yaml", "seed: 123 ", "seed: ${oc.env:SEED,123} ", "seed: ${oc.env:SEED,123} must be a plain value: "),
+        ("config.yaml", "seed: 123 ", "seed: ${ITERS} ", "seed: ${ITERS} must be a plain value: "),
+        ("execution.yaml", "threads: ", "threads: ${oc.env:N,1} ", "threads: ${oc.env:N,1} must be a plain value: "),
+        ("data/generated.yaml", "seed: 33 ", "seed: ${oc.env:SEED,33} ", "data.seed: ${oc.env:SEED,33} must be a "),
+        ("data/generated.yaml", "seed: 33 ", "seed: ${seed} ", "data.seed: ${seed} must be a plain value: "),
+        ("data/generated.yaml", "positive: checkerboard ", "positive: a${seed} ", "data.positive: a${seed} must be a "),
+        ("data/generated.yaml", "kind:", "# @package _global_\nkind:", ""),
+        ("data/generated.yaml", "kind:", "defaults: [csv, _self_]\nkind:", ""),
+        (
+            "data/generated.yaml",
+            "kind:",
+            "defaults: [_self_, /local@_here_: own]\nkind:",
+            "data.seed=7 is 33 in the file",
+        ),
+        ("config.yaml", "- _self_\n", "- _self_\n- override data: csv\n", "data=csv is generated in the second of"),
+        ("execution.yaml", "study:", "seed: 9\nstudy:", "seed=123 is 9 in the file that dvc repro reads: "),
+        ("execution.yaml", "# How a", "# @package x\n# How a", ""),
+    ],
+)
+def test_a_value_that_dvc_does_not_see_is_refused(conf: Path, file: str, old: str, new: str, message: str) -> None:
+    (conf / "local").mkdir()
+    (conf / "local" / "default.yaml").write_text("x: 1\n")
+    (conf / "local" / "own.yaml").write_text("seed: 7\n")
+    replace(conf / file, old, new)
+    lines = refused()
+    assert lines[0].startswith(message)
+    assert len(lines) == 1 or not message
+
+
+def test_an_optional_file_that_is_not_there_is_no_fault(conf: Path) -> None:
+    replace(conf / "config.yaml", "- _self_\n", "- optional local: default\n- _self_\n")
+    assert compose(Path()).seed == 123
+
+
+def test_what_the_command_line_gives_need_not_be_in_a_file(conf: Path) -> None:
+    (conf / "local").mkdir()
+    (conf / "local" / "default.yaml").write_text("# @package _global_\nseed: 7\n")
+    replace(conf / "config.yaml", "- _self_\n", "- _self_\n- local: default\n")
+    assert composed("seed=9").seed == 9
+    assert refused("ITERS=9")[0].startswith("seed=7 is 123 in the file that dvc repro reads: ")
+
+
+# --- the root
+
+
+def test_the_root_is_given_by_dvc_or_found_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    with pytest.raises(ProjectError, match="no project here or above"):
+        project_root()
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").touch()
+    assert project_root() == Path(os.path.realpath(tmp_path))
+    monkeypatch.setenv("DVC_ROOT", "/elsewhere")
+    assert project_root() == Path("/elsewhere")
+
+
+def test_the_three_kinds_of_images_are_told_apart_by_their_kind() -> None:
+    assert TypeAdapter(Data).validate_python(LECTURE).kind == "lecture"
