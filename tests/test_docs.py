@@ -21,6 +21,7 @@ from test_tracking_server import free_port, postgres
 __all__ = ["postgres"]
 
 from dognet import settings
+from dognet.cli import SUBCOMMANDS
 
 sys.path.insert(0, str(REPOSITORY / "docs"))
 import settings_tables
@@ -41,6 +42,9 @@ ELSEWHERE = {
     "docs/how-to/slurm.md": "test_slurm.py runs its sweep on a cluster of one node",
     "CONTRIBUTING.md": "what CI runs",
 }
+
+# of runs, of studies, of users
+OTHER_FILES = {"config.yaml", "random.py", "mlflow.py", "served.py", "study.yaml", "report.md"}
 
 # words with a meaning of this house's own; each has a usual one
 UNUSUAL = ("told", "tells? of", "lacks?", "lacking", "gone on from", "goes on from", "go on from", "stands? for itself",
@@ -219,6 +223,25 @@ def test_every_picture_is_on_a_page() -> None:
     assert pictures
     for path in pictures:
         assert any(f"{path.name})" in text for text in TEXT.values()), path.name
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_commands_and_files_that_a_page_names_exist(name: str) -> None:
+    if name == "CHANGELOG.md":  # it names what is gone
+        return
+    code = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT[name])
+    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    written = {file for file, _, _ in blocks(name)}
+    for text in code:
+        words = text.split()
+        if words[0] == "make":
+            assert words[1] in targets, text
+        if words[0] == "dognet" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]):
+            assert words[1] in SUBCOMMANDS, text
+        if re.fullmatch(r"[\w/-]+\.(py|yaml|md|toml|dvc)", text) and text not in written | OTHER_FILES:
+            folders = ("", "src/dognet", "conf/data")
+            found = [*(REPOSITORY / folder / text for folder in folders), *(REPOSITORY / "src").rglob(text)]
+            assert any(path.exists() for path in found), text
 
 
 @pytest.mark.parametrize("name", TEXT)
