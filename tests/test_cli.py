@@ -1,4 +1,4 @@
-"""The command `dognet` for one run: what it shows, what it writes, how it puts a mistake."""
+"""The command `dognet`: what one run shows and writes, how a mistake is put, help, completion and signals."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Run, environment, run_in
 
-from dognet import runs
+from dognet.runs.folder import ended_runs, read_run
 
 
 def test_one_run_ends_with_its_figures_and_its_folder(run: Run, project: Path) -> None:
@@ -28,15 +29,15 @@ def test_one_run_ends_with_its_figures_and_its_folder(run: Run, project: Path) -
     lines = answer.stdout.splitlines()
     folder = project / lines[-1]
     assert folder.name == "hiddenNodes=8,stepSize=0.3,ITERS=300,seed=123"
-    finished = runs.read(folder)
+    finished = read_run(folder)
     assert finished.finished
     assert lines[1].split() == [
         "train",
-        f"{finished.metrics['train_loss']:.4g}",
-        f"{finished.metrics['train_accuracy']:.4f}",
+        f"{finished.figures.train_loss:.4g}",
+        f"{finished.figures.train_accuracy:.4f}",
     ]
-    assert finished.config["hiddenNodes"] == 8
-    assert finished.info["overrides"] == ["hiddenNodes=8", "ITERS=300", "tracking_uri=none"]
+    assert finished.settings.hiddenNodes == 8
+    assert finished.manifest.overrides == ("hiddenNodes=8", "ITERS=300", "tracking_uri='none'")
     assert sorted(path.name for path in project.iterdir() if path.suffix in {".log", ".yaml"}) == ["dvc.yaml"]
 
 
@@ -56,18 +57,18 @@ def test_a_run_is_found_from_any_folder_of_the_project(run: Run, project: Path) 
     assert not (project / "src" / "dognet" / "experiments").exists()
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_files(run: Run, project: Path) -> None:
+def test_a_longer_run_resumes_from_a_shorter_one_to_the_same_files(run: Run, project: Path) -> None:
     words = ("dognet", "tracking_uri=none")
     run(*words, "ITERS=137")
     run(*words, "ITERS=400")
     run(*words, "ITERS=400", "study=alone")
-    went_on, alone = (
-        runs.read(project / "experiments" / study / "runs" / "hiddenNodes=4,stepSize=0.3,ITERS=400,seed=123")
+    resumed, alone = (
+        read_run(project / "experiments" / study / "runs" / "hiddenNodes=4,stepSize=0.3,ITERS=400,seed=123")
         for study in ("adhoc", "alone")
     )
-    assert went_on.info["continued_from"] == "hiddenNodes=4,stepSize=0.3,ITERS=137,seed=123"
-    assert "continued_from" not in alone.info
-    assert went_on.info["sha256"] == alone.info["sha256"]
+    assert resumed.manifest.continued_from == "hiddenNodes=4,stepSize=0.3,ITERS=137,seed=123"
+    assert alone.manifest.continued_from is None
+    assert resumed.manifest.sha256 == alone.manifest.sha256
 
 
 @pytest.mark.parametrize(
@@ -77,48 +78,54 @@ def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("data.sed=3", "no setting data.sed: did you mean data.seed?"),
         ("+foo=1", "no setting foo"),
         ("hiddenNodes=x", "hiddenNodes must be a whole number from 1 to 100000, got 'x'"),
-        ("hiddenNodes=2.5", "hiddenNodes must be a whole number from 1 to 100000, got '2.5'"),
+        ("hiddenNodes=2.5", "hiddenNodes must be a whole number from 1 to 100000, got 2.5"),
         ("hiddenNodes=0", "hiddenNodes must be a whole number from 1 to 100000, got 0"),
-        ("hiddenNodes=", "hiddenNodes must be a whole number from 1 to 100000, got ''"),
+        ("hiddenNodes=", "'hiddenNodes=' is cut in two: write no blanks around = and after commas"),
         ("hiddenNodes=99999999999999999999", "hiddenNodes must be a whole number from 1 to 100000, got 9999999999999"),
-        ("stepSize=-1", "stepSize must be a positive finite number, got -1.0"),
+        ("stepSize=-1", "stepSize must be a positive finite number, got -1"),
         ("stepSize=nan", "stepSize must be a positive finite number, got nan"),
         ("stepSize=1e999", "stepSize must be a positive finite number, got inf"),
         ("ITERS=-1", "ITERS must be a whole number from 0 to 10^15, got -1"),
         ("seed=-1", "seed must be a whole number from 0 to 10^15, got -1"),
-        ("seed=null", "seed must be a whole number from 0 to 10^15, got 'null'"),
-        ("~seed", "seed must be given: a whole number from 0 to 10^15"),
+        ("seed=null", "seed must be a whole number from 0 to 10^15, got null"),
+        ("~seed", "'~seed' is not a setting: write name=value"),
         ("dtype=float16", "dtype must be float64 or float32, got 'float16'"),
         ("study=../x", "study must be a plain name: letters, digits, _ - and . inside, got '../x'"),
         ("study=/x", "study must be a plain name: letters, digits, _ - and . inside, got '/x'"),
         ("data=foo", "data=foo: no such option, there are csv, generated, lecture"),
         ("force=maybe", "force must be true or false, got 'maybe'"),
-        ("data.positive=null", "data.positive must be text, got 'null'"),
-        ("data=3", "Hydra can't work with these overrides (Config group override must be"),
-        ("data=[1,2]", "Hydra can't work with these overrides ("),
-        ("data.white=3", "data.white is no setting of generated data, got 3.0"),
-        ("data.kind=dog", "data.kind must be generated, lecture or csv, got 'dog'"),
+        ("data.positive=null", "train images: no row with label 'null' (data.positive)"),
+        ("data=3", "data must be the name of a file in conf/data/, as in data=generated, got 3"),
+        ("data=[1,2]", "data must be the name of a file in conf/data/, as in data=generated, got [1,2]"),
+        ("data.white=3", "data.white is no setting of generated data, got 3"),
+        ("data.kind=dog", "data.kind=dog: the kind stands in a file in conf/data/, which data=<name> chooses"),
+        ("data.positive=${seed}", "data.positive=${seed}: ${…} is not filled in here, write the text itself"),
         ("data.positive=dog", "train images: no row with label 'dog' (data.positive)"),
         ("data.train_rows=3", "data.train_rows must be a whole number from 10 to 10^8, got 3"),
         ("hiddenNodes=1,2", "hiddenNodes=1,2 gives several values: a sweep needs --multirun"),
         ("hiddenNodes", "'hiddenNodes' is not a setting: write name=value, as in hiddenNodes=8"),
-        ("hiddenNodes=[1", "'hiddenNodes=[1' can't be read: brackets and quotes must be closed, as in 'seed=range(5)'"),
+        ("hiddenNodes=[1", "'hiddenNodes=[1' can't be read: close brackets and quotes, as in 'seed=range(5)'"),
+        ("stepSize=0,3", "stepSize=0,3 gives two values: a decimal number has a point, as in stepSize=0.3"),
+        ("+experiment=width", "experiment=width is a study, so many runs: dognet --multirun experiment=width"),
         ("width", "width is a study: dognet --multirun experiment=width"),
         (
             "hiddenNodes=2,",
-            "'hiddenNodes=2,' is cut in two: no blanks around = and after commas, as in hiddenNodes=2,4",
+            "'hiddenNodes=2,' is cut in two: write no blanks around = and after commas, as in hiddenNodes=2,4",
         ),
-        ("--hiddenNodes", "no option --hiddenNodes: settings are written hiddenNodes=value"),
+        ("--hiddenNodes", "--hiddenNodes: no such option: settings are written name=value"),
         ("lr=0.1", "no setting lr: did you mean stepSize?"),
         ("iters=3", "no setting iters: did you mean ITERS?"),
         ("study=pipeline", "study=pipeline is the run of dvc repro: choose another name"),
         ("hydra/launcher=foo", "hydra/launcher=foo: no such option, there are "),
-        ("plan=true", "plan=true tells what a sweep would train: dognet --multirun … plan=true"),
+        ("plan=true", "plan=true says what a sweep would train: dognet --multirun … plan=true"),
         ("data=../data/generated", "data must be a plain name: letters, digits, _ - and . inside, got '../data/gen"),
-        ("stepSize=1e308", "the weights are no longer finite at iteration "),
+        (
+            "hydra.run.dir=x",
+            "hydra.run.dir=x: of Hydra's own settings hydra/launcher and hydra.launcher.… may be given",
+        ),
     ],
 )
-def test_a_mistake_is_told_in_one_line(run: Run, project: Path, override: str, message: str) -> None:
+def test_a_mistake_is_one_line(run: Run, project: Path, override: str, message: str) -> None:
     answer = run("dognet", override, check=False)
     assert answer.stderr.startswith(f"dognet: {message}")
     assert answer.stderr.count("\n") == 1
@@ -126,24 +133,26 @@ def test_a_mistake_is_told_in_one_line(run: Run, project: Path, override: str, m
     assert answer.returncode == 1
 
 
-def test_a_file_in_conf_that_is_not_yaml_is_told_in_one_line(run: Run, project: Path) -> None:
+def test_a_file_in_conf_that_is_not_yaml_is_one_line(run: Run, project: Path) -> None:
     (project / "conf" / "config.yaml").write_text("seed: [")
     answer = run("dognet", check=False)
     assert answer.returncode == 1
-    assert re.fullmatch(r"dognet: while parsing .*conf/config.yaml.*\n", answer.stderr)
+    assert re.fullmatch(r"dognet: .*conf/config.yaml: while parsing .*\n", answer.stderr)
 
 
-def test_several_mistakes_are_told_at_once(run: Run) -> None:
+def test_several_mistakes_are_reported_at_once(run: Run) -> None:
     answer = run("dognet", "hiddenNodes=0", "stepSize=0", check=False)
     assert "hiddenNodes must be" in answer.stderr
     assert "stepSize must be" in answer.stderr
 
 
 def test_a_failed_run_keeps_its_traceback(run: Run, project: Path) -> None:
-    run("dognet", "stepSize=1e308", check=False)
-    failed = next(runs.over(project / "experiments" / "adhoc" / "runs"))
-    assert failed.info["status"] == "failed"
-    assert failed.info["error"].startswith("FloatingPointError: the weights are no longer finite")
+    answer = run("dognet", "stepSize=1e308", "dtype=float32", "tracking_uri=none", check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch("dognet: the weights are no longer finite at iteration .*\n", answer.stderr)
+    failed = next(ended_runs(project / "experiments" / "adhoc" / "runs"))
+    assert failed.manifest.status == "failed"
+    assert str(failed.manifest.error).startswith("FloatingPointError: the weights are no longer finite")
     assert "Traceback (most recent call last)" in (failed.folder / "traceback.txt").read_text()
 
 
@@ -190,54 +199,120 @@ def test_a_run_that_is_ended_leaves_nothing_that_counts(project: Path, sent: int
     _, errors = process.communicate(timeout=20)
     assert process.returncode == code
     assert "Traceback" not in errors
-    assert list(runs.over(folder)) == []
+    assert list(ended_runs(folder)) == []
 
 
-@pytest.mark.parametrize("name", ["dognet", "dognet-report", "dognet-sync", "dognet-ui"])
-def test_an_interrupt_while_a_command_is_loaded_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    (tmp_path / "omegaconf.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
-    answer = run_in(tmp_path)(name, "--help", check=False, PYTHONPATH=f"{tmp_path}:{REPOSITORY / 'src'}")
-    assert (answer.returncode, answer.stdout, answer.stderr) == (130, "", f"{name}: interrupted\n")
+SUBCOMMANDS = ["", "ui", "report", "plot", "sync", "export"]
+
+
+@pytest.mark.parametrize("name", ["--help", "ITERS=1", "report", "sync"])
+@pytest.mark.parametrize(("sent", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_a_command_is_loaded_ends_it_in_one_line(
+    project: Path, run: Run, tmp_path: Path, name: str, sent: str, code: int
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "pydantic.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{sent})\n")
+    answer = run("dognet", name, check=False, PYTHONPATH=f"{project / 'src'}{os.pathsep}{tmp_path / 'broken'}")
+    command = f"dognet {name}" if name in SUBCOMMANDS else "dognet"
+    assert (answer.returncode, answer.stdout) == (code, "")
+    assert answer.stderr == (f"{command}: interrupted\n" if sent == "SIGINT" else "")
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_a_current_folder_that_was_deleted_is_one_line(tmp_path: Path, name: str) -> None:
+    words = f"mkdir gone && cd gone && rmdir ../gone && dognet {name}"
+    answer = run_in(tmp_path)("bash", "-c", words, check=False, PYTHONPATH=str(REPOSITORY / "src"))
+    assert (answer.returncode, answer.stdout) == (1, "")
+    command = f"dognet {name}".strip()
+    assert answer.stderr == f"{command}: the current folder has been deleted: cd into one that is there\n"
 
 
 @pytest.mark.parametrize(
-    "name", ["dognet", "dognet-plot", "dognet-report", "dognet-sync", "dognet-ui", "dognet-export"]
+    "words", [[], ["--help"], ["seed=1"], ["-m", "seed=1,2"], *([name] for name in SUBCOMMANDS[1:])]
 )
-def test_a_current_folder_that_was_deleted_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    words = f"mkdir gone && cd gone && rmdir ../gone && {name}"
-    answer = run_in(tmp_path)("bash", "-c", words, check=False)
+def test_outside_a_project_a_command_says_so_and_creates_nothing(tmp_path: Path, words: list[str]) -> None:
+    answer = run_in(tmp_path)("dognet", *words, check=False, PYTHONPATH=str(REPOSITORY / "src"))
     assert (answer.returncode, answer.stdout) == (1, "")
-    assert answer.stderr == f"{name}: the current folder has been deleted: cd to one that is there\n"
+    assert re.fullmatch(r"dognet[ a-z]*: .*: no project here or above .*: cd into your clone\n", answer.stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_installed_wheel_works_outside_the_repository(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, REPOSITORY],
-        check=True,
-        capture_output=True,
-    )
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        wheel.extractall(tmp_path / "site")
-    values = environment(tmp_path) | {"PYTHONPATH": str(tmp_path / "site")}
-    words = [sys.executable, "-c", "import dognet.cli as cli; cli.main()", "ITERS=100", "tracking_uri=none"]
-    (tmp_path / "anywhere").mkdir()
-    answer = subprocess.run(words, cwd=tmp_path / "anywhere", env=values, capture_output=True, text=True, check=True)
-    assert "test " in answer.stdout
-    assert (
-        str(tmp_path / "site")
-        in subprocess.run(
-            [sys.executable, "-c", "import dognet.cli; print(dognet.cli.CONF)"],
-            cwd=tmp_path / "anywhere",
-            env=values,
-            capture_output=True,
-            text=True,
-        ).stdout
-    )
-    assert list((tmp_path / "anywhere" / "experiments" / "adhoc" / "runs").iterdir())
-    words = [*words[:3], "--multirun", "experiment=nope"]
-    told = subprocess.run(words, cwd=tmp_path / "anywhere", env=values, capture_output=True, text=True).stderr
-    studies = sorted(path.parent.name for path in REPOSITORY.glob("experiments/*/study.yaml"))
-    assert told == f"dognet: experiment=nope: no such option, there are {', '.join(studies)}\n"
+def test_version_prints_dognets_version_wherever_it_is_asked(tmp_path: Path) -> None:
+    answer = run_in(tmp_path)("dognet", "--version", PYTHONPATH=str(REPOSITORY / "src"))
+    assert answer.stdout == f"dognet {metadata.version('dognet')}\n"
+
+
+LOADED = "import sys; import dognet; dognet.logistic, dognet.logloss, dognet.NNet; print(' '.join(sys.modules))"
+
+
+def test_the_import_of_the_network_loads_numpy_and_nothing_heavy(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", LOADED]
+    loaded = set(run_in(tmp_path)(*words, PYTHONPATH=str(REPOSITORY / "src")).stdout.split())
+    assert {"numpy", "dognet.network"} <= loaded
+    heavy = {"pandas", "pydantic", "yaml", "hydra", "omegaconf", "mlflow", "matplotlib", "scipy", "dvc", "joblib"}
+    assert loaded & heavy == set()
+
+
+def test_help_loads_nothing_heavy(run: Run) -> None:
+    loaded = run(sys.executable, "-P", "-X", "importtime", "-m", "dognet.cli", "--help").stderr
+    names = {line.rpartition("|")[2].strip() for line in loaded.splitlines()}
+    assert names & {"pandas", "hydra", "mlflow", "matplotlib", "scipy", "dvc", "joblib", "numpy"} == set()
+
+
+@pytest.mark.parametrize("words", ["--help", "ui --help", "ITERS=10 tracking_uri=none", "-m seed=1,2 plan=true"])
+def test_a_command_whose_reader_has_seen_enough_ends_quietly(run: Run, words: str) -> None:
+    answer = run("bash", "-c", f"dognet {words} | head -1; echo ${{PIPESTATUS[0]}}")
+    assert answer.stderr == ""
+    assert answer.stdout.splitlines()[-1] == "0"
+    answer = run("bash", "-c", f"(sleep 3; dognet {words}; echo $? >&2) | true")  # nobody reads any more
+    assert answer.stderr == "0\n"
+
+
+COMPLETE = r"""
+eval "$(dognet --shell-completion install=bash)"
+COMP_LINE="$1" COMP_POINT=${#1} COMP_WORDS=($1) COMP_CWORD=1 COMPREPLY=()
+$(complete -p dognet | sed 's/.*-F \([^ ]*\).*/\1/') dognet
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("dognet hidd", {"hiddenNodes="}),
+        ("dognet data.se", {"data.seed="}),
+        ("dognet dtype=", {"dtype=float64", "dtype=float32"}),
+        ("dognet data=g", {"data=generated"}),
+        ("dognet force=", {"force=true", "force=false"}),
+        ("dognet --multirun experiment=w", {"experiment=width"}),
+        ("dognet re", {"report"}),
+        ("dognet --mul", {"--multirun"}),
+        ("dognet --multirun seed=1,2 re", set()),
+    ],
+)
+def test_tab_completes_settings_values_studies_and_subcommands(run: Run, line: str, expected: set[str]) -> None:
+    query = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_CWORD": "1"}
+    assert set(run("dognet", "-sc", "query=bash", **query).stdout.split()) == expected
+
+
+def test_bash_completes_a_line(run: Run) -> None:
+    shown = run("bash", "-c", COMPLETE, "bash", "dognet hidd").stdout
+    assert "hiddenNodes=" in shown.split()
+
+
+def test_a_command_runs_the_source_of_the_project_it_is_in(project: Path, tmp_path: Path) -> None:
+    wheel = tmp_path / "site"  # what `pip install` of a wheel leaves: dognet's source without a project
+    shutil.copytree(REPOSITORY / "src", wheel)
+    cli = project / "src" / "dognet" / "cli.py"
+    cli.write_text(cli.read_text().replace("train the lecture's network,", "train the network of this project,"))
+    words = [sys.executable, "-c", "from dognet.cli import main; main()", "--help"]
+    answer = run_in(project)(*words, PYTHONPATH=str(wheel))
+    assert "train the network of this project," in answer.stdout
+    (tmp_path / "elsewhere").mkdir()
+    answer = run_in(tmp_path / "elsewhere")(*words, PYTHONPATH=str(wheel), check=False)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert re.fullmatch(r"dognet: .*: no project here or above .*\n", answer.stderr)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_help_names_every_setting(run: Run) -> None:
@@ -245,7 +320,7 @@ def test_help_names_every_setting(run: Run) -> None:
     for name in ("hiddenNodes", "stepSize", "ITERS", "seed", "data", "dtype", "study", "force", "plan"):
         assert name in shown
     assert max(map(len, shown.splitlines())) <= 80
-    assert len(shown.splitlines()) <= 50
+    assert len(shown.splitlines()) <= 40
 
 
 def test_runs_of_other_images_have_folders_of_their_own(run: Run, project: Path) -> None:
@@ -260,7 +335,6 @@ SWALLOWED = """
 import signal, sys, time, weakref
 from dognet.interrupt import interruptible
 class Thing: pass
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as ``dognet`` has it
 with interruptible("dognet"):
     thing = Thing()
     weak = weakref.ref(thing, lambda _: signal.raise_signal(int(sys.argv[1])))

@@ -48,7 +48,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words = f"from {module} import {'cli' if name == 'mlflow' else 'main'} as main; main()"
         (folder / "bin" / name).write_text(f"#!{folder}/bin/python\n{words}\n")
         (folder / "bin" / name).chmod(0o755)
-    answer = subprocess.run([folder / "bin/python", "-c", "import dognet"], capture_output=True, text=True, cwd=folder)
+    words, where = [folder / "bin/python", "-c", "import dognet"], receiver(folder / "bin", folder)
+    answer = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=where)
     assert "No module named 'dognet'" in answer.stderr
     return folder / "bin"
 

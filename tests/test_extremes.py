@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from conftest import REPOSITORY, Run
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from omegaconf.errors import OmegaConfBaseException
 
-from dognet import cli, images
-from dognet.config import Config, ConfigError
-from dognet.errors import one_line, raised_in_hydra
-from dognet.images import ImagesError
+from dognet.conf import compose
+from dognet.data import images
+from dognet.data.generate import generate
+from dognet.data.images import ImagesError
 from dognet.network import InputError, NNet
+from dognet.settings import Settings, SettingsError
+from dognet.sweep.words import read_words
 
 TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
 often = settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -84,7 +83,7 @@ def test_a_huge_step_ends_in_finite_weights_or_says_so(stepSize: float) -> None:
         assert not any(math.isnan(loss) for _, loss, _ in points)
 
 
-def test_an_infinite_loss_is_told_as_such_on_every_path(project: Path, run: Run) -> None:
+def test_an_infinite_loss_is_reported_as_such_on_every_path(project: Path, run: Run) -> None:
     answer = run("dognet", "--multirun", "stepSize=0.3,1e5", "seed=1,2", "ITERS=50", "study=steps")
     assert answer.stderr == ""
     cells = [row.split("|") for row in (project / "experiments" / "steps" / "report.md").read_text().splitlines()]
@@ -200,17 +199,15 @@ override = st.builds(
 @tried
 @example(overrides=["hiddenNodes=0", "data=[1,2]"])
 @given(overrides=st.lists(override, min_size=1, max_size=2))
-def test_any_override_gives_settings_within_their_bounds_or_one_line(overrides: list[str]) -> None:
+def test_any_override_gives_settings_within_their_bounds_or_a_line_each(overrides: list[str]) -> None:
     try:
-        with initialize_config_dir(str(cli.CONF), version_base="1.3"):
-            composed = compose("config", overrides)
-        config = cli.checked(composed, "generated")
-    except (ConfigError, HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
-        assert isinstance(error, ConfigError | HydraException | OmegaConfBaseException) or raised_in_hydra(error)
-        assert one_line(error)
-        assert len(one_line(error).splitlines()) == 1
+        config = compose(REPOSITORY, read_words(overrides, REPOSITORY, multirun=False))
+    except SettingsError as error:
+        assert str(error)
+        assert all(str(error).splitlines())
+        assert len(str(error).splitlines()) <= 2 * len(overrides)
     else:
-        assert isinstance(config, Config)
+        assert isinstance(config, Settings)
         assert config.hiddenNodes >= 1
         assert 0 < config.stepSize < math.inf
         assert config.study.isascii()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import re
 import shutil
@@ -17,6 +19,12 @@ from conftest import Run, edit, run_in, small
 from dognet.conf import compose
 from dognet.data.images import ImagesError
 from dognet.stages.fetch import fetch
+
+
+@pytest.fixture
+def run(project: Path) -> Run:
+    """Runs a command in ``project``, and records nothing."""
+    return functools.partial(run_in(project), MLFLOW_TRACKING_URI="none")
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ def test_the_lectures_images_come_from_the_courses_repository(
     point_at(project, *course)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    answer = run("dognet", "data=lecture", "tracking_uri=none", TMPDIR=str(scratch))
+    answer = run("dognet", "data=lecture", TMPDIR=str(scratch))
     assert "test      0.02174      1.0000" in answer.stdout
     names = sorted(str(path.relative_to(project)) for path in (project / "data").rglob("*.csv"))
     raw, made = "data/raw/lecture/simple_images_", "data/lecture/"
@@ -109,7 +117,7 @@ def test_dvc_repro_fetches_the_lectures_images_as_data_dvc_pins_them(
     assert len(list((project / "data" / "raw" / "lecture").iterdir())) == 2
     shutil.rmtree(project / "data" / "raw")
     shutil.rmtree(project / "data" / "lecture")
-    run("dognet", "data=lecture", "ITERS=1", "tracking_uri=none")
+    run("dognet", "data=lecture", "ITERS=1")
     assert len(list((project / "data" / "raw" / "lecture").iterdir())) == 2
 
 
@@ -125,7 +133,7 @@ def test_without_a_network_one_line_names_both_ways_out_and_copying_works(
         " like them" in answer.stderr
     )
     copy_lecture(lecture, project)
-    assert "1.0000" in run("dognet", "data=lecture", "tracking_uri=none").stdout
+    assert "1.0000" in run("dognet", "data=lecture").stdout
 
 
 def test_a_lecture_file_with_one_other_byte_is_refused(project: Path, run: Run, lecture: Path) -> None:
@@ -179,7 +187,7 @@ def test_a_file_outside_of_data_own_is_for_dognet_and_dvc_repro_says_why(
 ) -> None:
     (project / "elsewhere").mkdir()
     shutil.move(own / "train.csv", project / "elsewhere" / "train.csv")
-    assert "test      0.0" in run("dognet", *OWN, f"data.train={place}", "tracking_uri=none").stdout
+    assert "test      0.0" in run("dognet", *OWN, f"data.train={place}").stdout
     describe(project)
     edit(project / "conf" / "data" / "csv.yaml", "data/own/train.csv", place)
     answer = run("dvc", "repro", check=False)
@@ -196,19 +204,20 @@ def test_experiments_in_dvcs_copy_find_own_images_and_never_older_ones(own: Path
     run("git", "add", "--all")
     run("git", "commit", "--quiet", "--message=own images")
 
-    def accuracy(*words: str) -> str:
-        run("dvc", "exp", "run", *words)
-        shown = run("dvc", "exp", "show", "--csv", "--sort-by=Created", "--sort-order=desc").stdout
-        names, _, _, newest, *_ = (line.split(",") for line in shown.splitlines())
-        return newest[names.index("test_accuracy")]
+    def accuracy(name: str) -> float:
+        ref = run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}").stdout.strip()
+        metrics = json.loads(run("git", "show", f"{ref}:experiments/pipeline/metrics.json").stdout)
+        return float(metrics["test_accuracy"])
 
-    assert accuracy("--temp") == "1.0"
+    run("dvc", "exp", "run", "--temp", "--name", "first")
+    assert accuracy("first") == 1
     (own / "test.csv").write_text((own / "test.csv").read_text() + "cat,0.1,0.4,1\ncat,0.1,0.4,1\n")
-    assert accuracy("--temp") == "0.5"
-    run("dvc", "exp", "run", "--queue", "-S", "conf/config.yaml:seed=5")
+    run("dvc", "exp", "run", "--temp", "--name", "second")
+    assert accuracy("second") == 0.5
+    run("dvc", "exp", "run", "--queue", "--name", "third", "-S", "conf/config.yaml:seed=5")
     run("dvc", "exp", "run", "--run-all", "--jobs=1")
-    name = run("dvc", "exp", "list", "--name-only").stdout.split()[-1]
-    run("dvc", "exp", "apply", name)
+    assert accuracy("third") == 0.5
+    run("dvc", "exp", "apply", "third")
     assert "data/own" not in run("dvc", "status").stdout  # its hash in dvc.lock is that of the files here
 
 
@@ -238,15 +247,15 @@ def test_files_with_the_same_content_stay_untouched(project: Path, run: Run) -> 
 
 
 def test_a_mistake_in_the_images_leaves_the_finished_run_as_it_is(own: Path, run: Run, project: Path) -> None:
-    folder = project / run("dognet", *OWN, "tracking_uri=none").stdout.splitlines()[-1]
+    folder = project / run("dognet", *OWN).stdout.splitlines()[-1]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     good = (own / "test.csv").read_text()
     (own / "test.csv").write_text(good.replace("0.4", "dog"))
-    assert run("dognet", *OWN, "tracking_uri=none", check=False).returncode == 1
+    assert run("dognet", *OWN, check=False).returncode == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert len(list(folder.parent.iterdir())) == 1
     (own / "test.csv").write_text(good)
-    assert ", already trained" in run("dognet", *OWN, "tracking_uri=none").stdout
+    assert ", already trained" in run("dognet", *OWN).stdout
 
 
 def test_generated_images_changed_between_two_runs_of_one_process_are_made_again(tmp_path: Path) -> None:
@@ -262,14 +271,14 @@ def test_generated_images_changed_between_two_runs_of_one_process_are_made_again
 
 
 def test_images_that_are_there_cost_a_look_at_sizes_and_times(own: Path, run: Run, project: Path) -> None:
-    run("dognet", *OWN, "tracking_uri=none")
+    run("dognet", *OWN)
     source = own / "test.csv"
     stat = source.stat()
     source.write_text("x" * stat.st_size)  # nobody reads it again to see that
     os.utime(source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     (folder,) = project.glob("data/csv-*")
     written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    run("dognet", *OWN, "seed=2", "tracking_uri=none")
+    run("dognet", *OWN, "seed=2")
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
     os.utime(source)
     assert "test.csv" in run("dognet", *OWN, "seed=3", check=False).stderr

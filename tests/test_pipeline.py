@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import shutil
 import subprocess
@@ -21,12 +22,17 @@ NO_RESULT = {"errors", "interrupt", "project"}  # how a command finds its folder
 
 SHOW = ("dvc", "exp", "show", "--only-changed", "--drop", "Created|digest|^(data|src|experiments)/")  # as in README
 
+QUICK = {  # recording is the subject of test_tracking_stage.py
+    "MLFLOW_TRACKING_URI": "none",
+    "PYTHONDONTWRITEBYTECODE": "",  # byte code appears in packages that stages depend on
+}
+
 
 @pytest.fixture(scope="session")
 def reproduced(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which `dvc repro` has run once."""
     folder = Path(shutil.copytree(clone, tmp_path_factory.mktemp("reproduced") / "project"))
-    run_in(folder)("dvc", "repro", PYTHONDONTWRITEBYTECODE="")
+    run_in(folder)("dvc", "repro", **QUICK)
     return folder
 
 
@@ -36,9 +42,15 @@ def project(reproduced: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
 
 
+@pytest.fixture
+def run(project: Path) -> Run:
+    """Runs a command in ``project``."""
+    return functools.partial(run_in(project), **QUICK)
+
+
 def ran(run: Run) -> list[str]:
     """The stages that `dvc repro` really runs."""
-    output = run("dvc", "repro", PYTHONDONTWRITEBYTECODE="").stdout
+    output = run("dvc", "repro").stdout
     return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
 
 

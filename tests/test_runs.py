@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dognet import files, network
+from dognet import files
 from dognet.network import InputError, NNet
 from dognet.runs.digest import code_digest, digest, folder_name, trajectory
 from dognet.runs.folder import FILES, RunError, ended_runs, longest_shorter, read_run, reason_to_train
@@ -161,8 +161,9 @@ def test_a_setting_that_has_its_default_renames_nothing_and_changes_no_digest() 
 
 def test_the_code_counts_as_python_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def digest_of(code: str) -> str:
-        (tmp_path / "nnet.py").write_text(code)
-        monkeypatch.setattr(network, "__file__", str(tmp_path / "__init__.py"))
+        (tmp_path / "network").mkdir(exist_ok=True)
+        (tmp_path / "network" / "nnet.py").write_text(code)
+        monkeypatch.setattr("dognet.runs.digest.PACKAGE", tmp_path)
         code_digest.cache_clear()
         return code_digest()
 

@@ -94,7 +94,10 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
         ("dognet", "ui", "--tracking-uri", uri),
         ("dognet", "export", "adhoc", "--register", "one", "--tracking-uri", uri),
         ("dognet", "ui", "--tracking-uri", f"postgresql+psycopg2://me:{SECRET}@127.0.0.1:9/mlflow"),
-        ("dognet", "report",),
+        (
+            "dognet",
+            "report",
+        ),
         ("dvc", "repro"),
     ):
         answer = run(*words, check=False, MLFLOW_TRACKING_URI=uri, **keys)

@@ -32,7 +32,7 @@ def installed(source: Path, folder: Path, *, editable: bool) -> dict[str, str]:
     command.chmod(0o755)
     shell = environment(REPOSITORY)
     del shell["PYTHONPATH"]
-    return shell | {"PATH": f"{folder}/bin{os.pathsep}{shell['PATH']}"}
+    return shell | {"PATH": f"{folder}/bin{os.pathsep}{shell['PATH']}", "MLFLOW_TRACKING_URI": "none"}
 
 
 def run_with(shell: dict[str, str], folder: Path) -> Run:
@@ -61,7 +61,7 @@ def double_the_rate(project: Path) -> None:
 
 def train_loss(run: Run, *words: str) -> float:
     """Do one run with dognet and return its figure."""
-    folder = run("dognet", *words, "tracking_uri=none").stdout.splitlines()[-1].partition(", ")[0]
+    folder = run("dognet", *words).stdout.splitlines()[-1].partition(", ")[0]
     return figure(run("cat", f"{folder}/metrics.json").stdout)
 
 
@@ -100,7 +100,7 @@ def test_a_worktree_runs_its_own_code_whatever_is_installed(short: Path, tmp_pat
     run("dvc", "repro", "--force")
     assert figure((tree / "experiments" / "pipeline" / "metrics.json").read_text()) == expected
     assert train_loss(run) == expected
-    run("dognet", "--multirun", "seed=123,1", "study=swept", "tracking_uri=none")
+    run("dognet", "--multirun", "seed=123,1", "study=swept")
     (folder,) = tree.glob("experiments/swept/runs/*seed=123")
     assert figure((folder / "metrics.json").read_text()) == expected
 
@@ -118,5 +118,5 @@ def test_a_stage_started_on_another_checkouts_code_says_so_in_one_line(project: 
 def test_a_file_in_the_projects_root_named_as_a_library_disturbs_no_stage(short: Path, run: Run) -> None:
     for name in ("random", "mlflow", "numpy"):
         (short / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
-    run("dvc", "repro")
-    run("dognet", "tracking_uri=none")
+    run("dvc", "repro", MLFLOW_TRACKING_URI="none")
+    run("dognet", MLFLOW_TRACKING_URI="none")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, environment, run_in
+from conftest import environment, make_project, run_in
 
 pytestmark = pytest.mark.process
 
@@ -28,9 +28,7 @@ FIGURES = ["train loss", "test accuracy", "seconds", "time left"]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project without runs."""
-    shutil.copytree(REPOSITORY / "conf", tmp_path / "conf")
-    (tmp_path / "dvc.yaml").touch()
-    return tmp_path
+    return make_project(tmp_path / "project")
 
 
 def on_terminal(project: Path, *words: str, **more: str) -> str:
@@ -107,7 +105,7 @@ def test_a_reader_that_has_seen_enough_ends_no_run(project: Path) -> None:
         text=True,
     )
     assert answer.stdout.startswith("study adhoc: 6 runs")
-    assert answer.stderr in ("", "dognet: [Errno 32] Broken pipe\n")
+    assert answer.stderr == ""
     assert len(list(project.glob("experiments/adhoc/runs/*/run.json"))) == 6
 
 
@@ -128,7 +126,7 @@ def test_a_long_value_is_cut_where_it_begins_and_only_on_a_terminal(project: Pat
 
 def test_help_fits_a_screen(project: Path) -> None:
     lines = on_terminal(project, "dognet", "--help").splitlines()
-    assert len(lines) < 24
+    assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
 
 

@@ -12,34 +12,16 @@ from pathlib import Path
 
 from dognet.interrupt import interruptible
 from dognet.project import ProjectError, project_root, run_own_source
-from dognet.settings import EXECUTION, TrainingSettings, as_written, bound, field_of, names
 
 SUBCOMMANDS = {  # name: its module, and what it does
     "ui": ("dognet.tracking.ui", "compare the runs in the browser"),
     "report": ("dognet.sweep.report", "write the answer of a study"),
-    "plot": ("dognet.stages.plot", "draw the pictures of a run"),
+    "plot": ("dognet.sweep.plot", "draw the pictures of a run"),
     "sync": ("dognet.tracking.sync", "record in MLflow what is missing there"),
     "export": ("dognet.tracking.export", "give the best network away, as an MLflow model"),
 }
 PIPELINE = "pipeline"  # the run of `dvc repro`
 MULTIRUN = ("-m", "--multirun")
-HELP = """\
-dognet: train the lecture's network, sweep its settings, compare the runs.
-
-  dognet name=value ...                              one run
-  dognet --multirun hiddenNodes=2,4 'seed=range(5)'  a sweep: every combination
-  dognet --multirun experiment=width                 a study
-
-{settings}
-
-data: {data}
-experiment: {studies}
-
-{subcommands}
-
-dvc repro runs the pipeline. dognet ui --help explains a subcommand.
-TAB completes after: eval "$(dognet --shell-completion install=bash)"
-"""
 
 
 def main() -> None:
@@ -59,11 +41,34 @@ def main() -> None:
         if subcommand:
             run_subcommand(subcommand, words[1:], root)
         elif {"-h", "--help"} & set(words):
-            print(help_text(root), end="")
+            show_help(root)
         elif {"-sc", "--shell-completion"} & set(words):
             complete(words, root)
         else:
             run_hydra(words, root)
+
+
+def show_help(root: Path) -> None:
+    """Print the help."""
+    from dognet.help import help_text  # pydantic with it, and Ctrl-C meanwhile must find ``interruptible``
+
+    print(help_text(root, {f"dognet {name}": text for name, (_, text) in SUBCOMMANDS.items()}), end="")
+
+
+def complete(words: Sequence[str], root: Path) -> None:
+    """Print what may follow on the command line, for the shell; Hydra installs the completion itself."""
+    if "query=" not in " ".join(words):
+        from dognet.sweep import single
+
+        single.start(root)
+        return
+    from dognet.help import choices
+
+    line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "0"))]
+    *before, word = line.split(" ")
+    first = list(SUBCOMMANDS) if len(before) == 1 else []
+    offered = [*choices(root), *first, *(["--multirun", "--help", "--version"] if word else [])]
+    print("\n".join(choice for choice in offered if choice.startswith(word) and choice != word))
 
 
 def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
@@ -92,55 +97,6 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
     sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
     single.start(root)
-
-
-# --- help and completion
-
-
-def help_text(root: Path) -> str:
-    """Return the help: every setting with its meaning and its value in conf/, the studies, the subcommands."""
-    values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
-    rows = []
-    for name in [*TrainingSettings.model_fields, *EXECUTION]:
-        field = field_of(name)
-        assert field is not None
-        now = f" ({values[name]})" if values.get(name) else ""
-        rows.append((name, f"{field.description}{now}"))
-    subcommands = [(f"dognet {name}", text) for name, (_, text) in SUBCOMMANDS.items()]
-    return HELP.format(
-        settings=columns(rows),
-        data=", ".join(options(root, "data")),
-        studies=", ".join(options(root, "experiment")),
-        subcommands=columns(subcommands),
-    )
-
-
-def columns(rows: Sequence[tuple[str, str]]) -> str:
-    """Return names and explanations in two columns."""
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
-
-
-def options(root: Path, group: str) -> list[str]:
-    """Return the values of ``data`` or ``experiment``: the files that there are."""
-    pattern = {"data": "conf/data/*.yaml", "experiment": "experiments/*/study.yaml"}[group]
-    return sorted(path.stem if group == "data" else path.parent.name for path in root.glob(pattern))
-
-
-def complete(words: Sequence[str], root: Path) -> None:
-    """Print what may follow on the command line, for the shell; Hydra installs the completion itself."""
-    if "query=" not in " ".join(words):
-        from dognet.sweep import single
-
-        single.start(root)
-        return
-    line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "0"))]
-    *before, word = line.split(" ")
-    choices = [f"{name}=" for name in (*names(), "experiment") if name != "data.kind"]
-    choices += [f"{group}={option}" for group in ("data", "experiment") for option in options(root, group)]
-    choices += [f"{name}={value}" for name in names() for value in bound(name).split(" or ") if " or " in bound(name)]
-    choices += list(SUBCOMMANDS) if len(before) == 1 else []
-    print("\n".join(choice for choice in choices if choice.startswith(word) and choice != word))
 
 
 if __name__ == "__main__":

@@ -144,7 +144,9 @@ def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[
     written = dict(flat({**as_dict(raw[""]), **as_dict(raw["execution"]), "data": as_dict(raw["data"])}))
     faults = []
     if "data" not in overridden and choice != images_of_pipeline(conf):
-        faults.append(f"data={choice} is {images_of_pipeline(conf)} in the second of the defaults: dvc repro reads that")
+        faults.append(
+            f"data={choice} is {images_of_pipeline(conf)} in the second of the defaults: dvc repro reads that"
+        )
     for name, value in flat(values):
         if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
             if name not in written:

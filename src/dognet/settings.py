@@ -185,10 +185,12 @@ def bound(name: str) -> str:
         return listed(get_args(kind))
     if kind is bool:
         return "true or false"
-    if kind is float:
+    if annotated_types.Gt in limits:
         return "a positive finite number"
-    if kind is int:
-        return f"a whole number from {limits[annotated_types.Ge].ge} to {power(limits[annotated_types.Le].le)}"
+    if kind in (int, float):
+        low, high = limits.get(annotated_types.Ge), limits.get(annotated_types.Le)
+        words = "a whole number" if kind is int else "a number"
+        return words + (f" from {low.ge}" if low else "") + (f" to {power(high.le)}" if high else "")
     return "text"
 
 
@@ -197,9 +199,9 @@ def flatten(metadata: list[Any]) -> list[Any]:
     return [item for each in metadata for item in (flatten(each.metadata) if isinstance(each, FieldInfo) else [each])]
 
 
-def power(number: int) -> str:
+def power(number: float) -> str:
     """Return 1000000 as 10^6, and other numbers as they are."""
-    exponent = round(math.log10(number))
+    exponent = round(math.log10(number)) if number > 10**5 else 0
     return f"10^{exponent}" if exponent > 5 and 10**exponent == number else str(number)
 
 
@@ -242,7 +244,7 @@ def describe_error(error: ValidationError) -> list[str]:
 def as_written(path: Path) -> dict[str, Any]:
     """Read a YAML file with every value as the text that stands there; raise SettingsError if it is none."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # noqa: S506 - makes text, runs no code
+        values = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

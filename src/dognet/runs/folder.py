@@ -267,7 +267,7 @@ def ended_runs(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
 def longest_shorter(folder: Path, settings: TrainingSettings, trajectory: str) -> Run | None:
     """Return the finished run beside ``folder`` on this trajectory with the most ITERS below the wanted ones."""
     pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")
-    candidates = [(ITERS_of(path), path) for path in folder.parent.glob(pattern)]
+    candidates = [(iterations_of(path), path) for path in folder.parent.glob(pattern)]
     for ITERS, path in sorted(candidates, reverse=True):
         if 0 <= ITERS < settings.ITERS:
             try:
@@ -279,7 +279,7 @@ def longest_shorter(folder: Path, settings: TrainingSettings, trajectory: str) -
     return None
 
 
-def ITERS_of(folder: Path) -> int:
+def iterations_of(folder: Path) -> int:
     """Return the ITERS in a run folder's name, -1 if there are none."""
     number = folder.name.partition("ITERS=")[2].partition(",")[0]
     return int(number) if number.isdecimal() else -1

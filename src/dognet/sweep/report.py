@@ -191,9 +191,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("studies", nargs="*", metavar="study", help="default: every study with runs")
 
 
-def main(words: argparse.Namespace, root: Path) -> None:
+def command(options: argparse.Namespace, root: Path) -> None:
     """Write the reports of the named studies, or of every study with runs."""
-    studies = words.studies or studies_with_runs(root)
+    studies = options.studies or studies_with_runs(root)
     if not studies:
         raise ReportError("no study has runs yet: dognet --multirun experiment=width")
     errors = []

@@ -122,7 +122,8 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     """Run the points with Hydra's launcher and return the errors of those that failed."""
     jobs_context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=context.callbacks)
     launcher = Plugins.instance().instantiate_launcher(jobs_context, work, config)
-    launcher.setup(hydra_context=jobs_context, task_function=work, config=small_config(config, grid.points[0].settings.study))
+    settings = small_config(config, grid.points[0].settings.study)
+    launcher.setup(hydra_context=jobs_context, task_function=work, config=settings)
     HydraConfig.instance().set_config(config)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}

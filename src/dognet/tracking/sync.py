@@ -255,7 +255,8 @@ def follow(folder: Path, recorder: Recorder) -> None:
 def give_up(folder: Path, recorder: Recorder, reporting: threading.Lock) -> None:
     """End this process once training has ended and there is nothing to record, or the store is too slow to wait for."""
     select.select([sys.stdin], [], [])
-    if recorder.store is None and recorder.is_complete(folder):
+    if recorder.store is None and recorder.is_complete(folder) and reporting.acquire(blocking=False):
+        report(folder, recorder)
         os._exit(0)  # in the middle of importing MLflow
     ended, before = time.monotonic(), len(recorder.added)
     while True:

@@ -1,0 +1,63 @@
+"""What the command offers, for its help and for the shell's completion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dognet.settings import EXECUTION, TrainingSettings, as_written, bound, field_of, names
+
+HELP = """\
+dognet: train the lecture's network, sweep its settings, compare the runs.
+
+  dognet name=value ...                              one run
+  dognet --multirun hiddenNodes=2,4 'seed=range(5)'  a sweep: every combination
+  dognet --multirun experiment=width                 a study
+
+{settings}
+
+data: {data}
+experiment: {studies}
+
+{subcommands}
+
+dvc repro runs the pipeline. dognet ui --help explains a subcommand.
+TAB completes after: eval "$(dognet --shell-completion install=bash)"
+"""
+
+
+def help_text(root: Path, subcommands: Mapping[str, str]) -> str:
+    """Return the help: every setting with its meaning and its value in conf/, the studies, the subcommands."""
+    values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
+    rows = []
+    for name in [*TrainingSettings.model_fields, *EXECUTION]:
+        field = field_of(name)
+        assert field is not None
+        now = f" ({values[name]})" if values.get(name) else ""
+        rows.append((name, f"{field.description}{now}"))
+    return HELP.format(
+        settings=columns(rows),
+        data=", ".join(options(root, "data")),
+        studies=", ".join(options(root, "experiment")),
+        subcommands=columns(list(subcommands.items())),
+    )
+
+
+def columns(rows: Sequence[tuple[str, str]]) -> str:
+    """Return names and explanations in two columns."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def options(root: Path, group: str) -> list[str]:
+    """Return the values of ``data`` or ``experiment``: the files that there are."""
+    pattern = {"data": "conf/data/*.yaml", "experiment": "experiments/*/study.yaml"}[group]
+    return sorted(path.stem if group == "data" else path.parent.name for path in root.glob(pattern))
+
+
+def choices(root: Path) -> list[str]:
+    """Return the words that may stand on the command line: settings, their values, studies."""
+    words = [f"{name}=" for name in (*names(), "experiment") if name != "data.kind"]
+    words += [f"{group}={option}" for group in ("data", "experiment") for option in options(root, group)]
+    words += [f"{name}={value}" for name in names() for value in bound(name).split(" or ") if " or " in bound(name)]
+    return words
