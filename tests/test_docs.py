@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -251,6 +252,30 @@ def test_pages_use_the_usual_words(name: str) -> None:
         prose = re.sub(r" \|[^|]*\|$", "", prose, flags=re.MULTILINE)
     found = re.findall(rf"[^.]*\b(?:{'|'.join(UNUSUAL)})\b[^.]*", prose, re.IGNORECASE)
     assert not found
+
+
+def messages(file: Path) -> Iterator[str]:
+    """The texts of the errors that a module raises, and of its help; X stands for what is filled in."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            texts = node.exc.args
+        elif isinstance(node, ast.Call):
+            texts = [word.value for word in node.keywords if word.arg in ("help", "description")]
+        else:
+            continue
+        for text in texts:
+            if isinstance(text, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in text.values)
+            elif isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield text.value
+
+
+def test_errors_and_help_are_short_sentences_with_the_usual_words() -> None:
+    found = [(file.name, text) for file in (REPOSITORY / "src").rglob("*.py") for text in messages(file)]
+    assert len(found) > 100
+    for where, text in found:
+        assert all(len(sentence.split()) <= 30 for sentence in re.split(r"[.:;] ", text)), f"{where}: {text}"
+        assert not re.search(r"\b(told|lacks?|passed by|gone on|goes on from)\b", text), f"{where}: {text}"
 
 
 # --- the site
