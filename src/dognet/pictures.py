@@ -5,28 +5,28 @@ Lengths are in pixels of a page, 96 to the inch. Axes have fixed places: a const
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
-from matplotlib import colormaps, ticker
+from matplotlib import colormaps, style, ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.ft2font import LoadFlags
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Rectangle, StepPatch
 from numpy.typing import ArrayLike
 
 from dognet.files import write
 
 Array = np.ndarray[Any, Any]
 Series = Mapping[str, tuple[ArrayLike, ArrayLike]]
+Band = Series | None
+Look = tuple[str, float, float]  # a colour map and the values at its ends
 
 DPI, WIDTH, MARGIN, LINE = 96, 760, 24, 18  # LINE is the height of a line of text
 TILE, NEXT, A_LINE, NAMES = 96, 112, 6, 88  # an image's width, from one to the next, how many, room for names
@@ -38,27 +38,15 @@ SOLID = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#00334c", "#0040bf")
 DASHED = ("#4c1717", "#3f736a", "#bf39a9", "#4b2273", "#587322", "#9900e6")
 LOOKS = [*((colour, "-") for colour in SOLID), *((colour, "--") for colour in DASHED)]
 STYLE = {
-    "axes.edgecolor": MUTED,
-    "axes.facecolor": BACKGROUND,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": SMALL,
-    "figure.dpi": DPI,
-    "figure.facecolor": BACKGROUND,
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; in an SVG, readers' other fonts are narrower
-    "font.size": SMALL,
-    "grid.color": "#dfe3e8",
-    "image.composite_image": False,  # an SVG holds each image as it is
-    "image.interpolation": "none",
-    "legend.borderaxespad": 0,
-    "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text, for screen readers and grep
-    "svg.hashsalt": "dognet",
+    "figure.dpi": DPI, "figure.facecolor": BACKGROUND, "axes.facecolor": BACKGROUND, "axes.edgecolor": MUTED,
+    "axes.grid": True, "grid.color": "#dfe3e8", "axes.spines.right": False, "axes.spines.top": False,
+    "axes.titlelocation": "left", "axes.titlesize": SMALL, "legend.borderaxespad": 0, "legend.frameon": False,
+    "font.sans-serif": ["DejaVu Sans"], "font.size": SMALL,  # comes with matplotlib; in an SVG, others are narrower
+    "image.composite_image": False, "image.interpolation": "none",  # an SVG holds each image as it is
+    "svg.fonttype": "none", "svg.hashsalt": "dognet",  # text stays text, for screen readers and grep
     "text.parse_math": False,  # a label may hold a $
-}
-styled = matplotlib.style.context(["default", STYLE])  # whatever the user's matplotlibrc says
+}  # fmt: skip
+styled = style.context(["default", STYLE])  # whatever the user's matplotlibrc says
 
 
 @styled
@@ -67,8 +55,8 @@ def save(figure: Figure, path: Path) -> None:
     if path.suffix not in (".svg", ".png"):
         raise ValueError(f"a picture must be an .svg or a .png file, got {path.name}")
     content, title = io.BytesIO(), {"Title": figure.get_suptitle()}
-    date = {"Date": None} if path.suffix == ".svg" else {}
-    figure.savefig(content, format=path.suffix[1:], dpi=1.5 * DPI, metadata=title | date)
+    metadata = title | ({"Date": None} if path.suffix == ".svg" else {})
+    figure.savefig(content, format=path.suffix[1:], dpi=1.5 * DPI, metadata=metadata)
     write(path, content.getvalue())
 
 
@@ -96,20 +84,14 @@ def curve(
     for axes in (upper, lower):
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.04))
     lower.set_ylim(min(0.9, lower.get_ylim()[0]) - 0.004, 1.004)
-    lower.yaxis.set_major_formatter(ticker.PercentFormatter(1))
+    lower.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
     upper.tick_params(labelbottom=False)
     return figure
 
 
 @styled
 def lines(
-    series: Series,
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    logx: bool = True,
-    logy: bool = True,
-    band: Series | None = None,
+    series: Series, xlabel: str, ylabel: str, title: str, *, logx: bool = True, logy: bool = True, band: Band = None
 ) -> Figure:
     """Draw named curves, series[name] = (x, y), and round some of them a band, band[name] = (low, high).
 
@@ -117,7 +99,7 @@ def lines(
     """
     shown = min(len(series), len(LOOKS))
     some = f" (the first {shown} of {len(series)})" if len(series) > shown else ""
-    figure, (axes,) = sheet(title + some, "", 446 + 20 * shown, (72, 80, 712, 390))
+    figure, (axes,) = sheet(title + some, "", 452 + 22 * shown, (72, 80, 712, 390))
     plot(axes, series, band or {}, logx, logy)
     axes.set(xlabel=fit(xlabel, 600), title=fit(ylabel, 600))
     labels = [str(line.get_label()) for line in axes.lines]  # also those that begin with _
@@ -127,27 +109,23 @@ def lines(
 
 def plot(axes: Axes, series: Series, band: Series, logx: bool = True, logy: bool = True, last: str = "") -> None:
     """Draw curves on fitting axes; points between two gaps, the last one and, of few, all get a dot."""
-    for (colour, style), (name, columns) in zip(LOOKS, series.items(), strict=False):
-        x, y, *edges = place(name, [*columns, *band.get(name, ())], logx, logy)
+    for (colour, dash), (name, columns) in zip(LOOKS, series.items(), strict=False):
+        x, *ys = arrays = [np.asarray(column, float) for column in (*columns, *band.get(name, ()))]
+        same = x.size > 0 and all(array.shape == (x.size,) for array in arrays)
+        require(same, f"{name}: columns must have one length, at least 1", *arrays)
+        note = last.format(ys[0][-1])
+        x = np.where((x >= (0 if logx else -1e290)) & (x < 1e290), x, np.nan)  # beyond, the margins overflow
+        y, *edges = (np.where((y >= (1e-290 if logy else -1e290)) & (y < 1e290), y, np.nan) for y in ys)
         there = np.isfinite(x + y)
         dots = there & (~np.r_[False, there[:-1]] & ~np.r_[there[1:], False] | (x.size <= 12))
         dots[np.flatnonzero(there)[-1:]] = True
-        gaps = f" ({sum(~there)} of {x.size} points not finite or off the scale)" if sum(~there) else ""
-        note = last.format(np.asarray(columns[1], float)[-1]) + gaps
+        if not there.all():
+            note += f" ({sum(~there)} of {x.size} points not finite or off the scale)"
         label = fit(name, 600 - width_of(note)) + note
-        axes.plot(x, y, style, color=colour, marker="o", markersize=4, markevery=dots, clip_on=False, label=label)
+        axes.plot(x, y, dash, color=colour, marker="o", markersize=4, markevery=dots, clip_on=False, label=label)
         if edges:
-            axes.fill_between(x, *edges, color=colour, alpha=0.16, linewidth=0)
+            axes.fill_between(x, edges[0], edges[1], color=colour, alpha=0.16, linewidth=0)
     scale(axes, logx, logy)
-
-
-def place(name: str, columns: Sequence[ArrayLike], logx: bool, logy: bool) -> list[Array]:
-    """Return the columns x, y, low, high with NaN where a point has no place on the axes."""
-    x, *ys = arrays = [np.asarray(column, float) for column in columns]
-    same = x.size > 0 and all(array.shape == (x.size,) for array in arrays)
-    require(same, f"{name}: columns must have one length, at least 1", *arrays)
-    x = np.where((x >= (0 if logx else -1e290)) & (x < 1e290), x, np.nan)  # beyond, the margins overflow
-    return [x, *(np.where((y >= (1e-290 if logy else -1e290)) & (y < 1e290), y, np.nan) for y in ys)]
 
 
 def scale(axes: Axes, logx: bool, logy: bool) -> None:
@@ -220,14 +198,8 @@ def activations(H: ArrayLike, W2: ArrayLike, labels: ArrayLike, positive: str) -
         axes.text(x, y - 10, f"node {node + 1}\noutput {short(W2[node, 0])}", va="bottom")
         for base, row in zip(range(y + 26, y + block, 36), rows, strict=False):
             bars, colour = np.histogram(H[labels == kinds[row], node], 14, (0, 1))[0], SOLID[kinds[row] != positive]
-            axes.stairs(
-                base - bars * 26 / max(bars.max(), 1),
-                x + 8 * np.arange(15),
-                baseline=base,
-                fill=True,
-                fc=colour,
-                ec=colour,
-            )
+            tops = base - bars * 26 / max(bars.max(), 1)
+            axes.add_artist(StepPatch(tops, x + 8 * np.arange(15), baseline=base, fill=True, fc=colour, ec=colour))
             if k % 4 == 0:
                 axes.text(MARGIN, base - 8, f"{fit(kinds[row], 96)} ({counts[row]})")
         axes.text(x, y + block - 66, "0", va="top")
@@ -264,10 +236,10 @@ def heatmap(
     require(table.shape == shape and table.size > 0, f"values must have shape (len(ys), len(xs)) = {shape}", table)
     rows, columns = ([fit(f"{n:g}" if isinstance(n, float) else n, 160) for n in names] for names in (ys, xs))
     left, bottom = MARGIN + 10 + max(map(width_of, rows)), 90 + 30 * len(ys)
-    room = WIDTH - MARGIN - left
+    room, shown = WIDTH - MARGIN - left, table[np.isfinite(table)]
+    digits = ".3f" if 0.1 < np.abs(shown).max(initial=0) < 100 else ".3g"
+    subtitle = f"from {shown.min():{digits}} (dark) to {shown.max():{digits}} (light)" if shown.size else ""
     w = min(96, room / len(xs))
-    shown = table[np.isfinite(table)]
-    subtitle = f"from {shown.min():.3g} (dark) to {shown.max():.3g} (light)" if shown.size else ""
     figure, (axes,) = sheet(title, subtitle, bottom + 56, (left, 90, left + w * len(xs), bottom))
     image = axes.imshow(table, colormaps["viridis"].with_extremes(bad=MISSING), aspect="auto")
     every = math.ceil((max(map(width_of, columns)) + 6) / w)  # each label below its column, or every second, …
@@ -276,17 +248,12 @@ def heatmap(
     axes.grid(visible=False)
     axes.set_xlabel(fit(xlabel, room), loc="left")
     axes.set_title(fit(ylabel, room))
-    write_numbers(image, ["–" if math.isnan(value) else f"{value:.3g}" for value in table.flat], w)
+    write_numbers(image, ["–" if math.isnan(value) else f"{value:{digits}}" for value in table.flat], w)
     return figure
 
 
 def mosaic(
-    title: str,
-    subtitle: str,
-    images: Array,
-    captions: Sequence[str],
-    look: tuple[str, float, float],
-    *heads: Sequence[str],
+    title: str, subtitle: str, images: Array, captions: Sequence[str], look: Look, *heads: Sequence[str]
 ) -> Figure:
     """Draw images (images, pixels) with captions below, perhaps names left of each line and headings of the columns."""
     (n, pixels), (names, headings) = images.shape, heads or ((), ())
@@ -301,7 +268,7 @@ def mosaic(
         x, y = left + k % a_line * NEXT, top + k // a_line * down
         cells, extent = images[k].reshape(rows, columns), (x, x + TILE, y + height, y)
         image = axes.imshow(cells, colours, aspect="auto", vmin=look[1], vmax=look[2], extent=extent)
-        axes.add_patch(Rectangle((x, y), TILE, height, fill=False, edgecolor=MUTED))
+        axes.add_artist(Rectangle((x, y), TILE, height, fill=False, edgecolor=MUTED))
         axes.text(x, y + height + 5, caption, va="top")
         if numbered:
             write_numbers(image, [short(v) if pixels < 9 else f"{v:.1f}" for v in images[k]], TILE / columns)
@@ -351,20 +318,17 @@ def fit(name: object, room: float, size: float = SMALL) -> str:
     """Return the name, shortened in its middle to ``room`` pixels, with Python's escapes of letters the font lacks."""
     font = get_font(findfont("DejaVu Sans"))
     text = "".join(c if c.isprintable() and font.get_char_index(ord(c)) else ascii(c)[1:-1] for c in str(name))
-    while len(text) > 1 and width_of(text, size) > room:
-        text = f"{text[: len(text) // 2 - 1]}…{text[len(text) // 2 + 1 :]}"
-    return text
+    keep, shorter = len(text), text
+    while keep > 1 and (width := width_of(shorter, size)) > room:
+        keep = min(keep - 1, int(keep * room / width))
+        shorter = text[: keep - keep // 2] + "…" + text[len(text) - keep // 2 :]
+    return shorter
 
 
 def width_of(text: str, size: float = SMALL) -> float:
-    """Return how many pixels wide a text is."""
-    return sum(map(letter_width, text)) * size * DPI / 72
-
-
-@functools.cache
-def letter_width(letter: str) -> float:
-    """Return how wide a letter is, in sizes of its font."""
-    return get_font(findfont("DejaVu Sans")).load_char(ord(letter), LoadFlags.NO_SCALE).horiAdvance / 2048  # units
+    """Return how many pixels wide a text is, and a little more: in a PNG each letter is rounded to whole pixels."""
+    font = get_font(findfont("DejaVu Sans"))
+    return sum(font.load_char(ord(c), LoadFlags.NO_SCALE).horiAdvance for c in text) / 2048 * 1.06 * size * DPI / 72
 
 
 def short(value: float) -> str:
