@@ -52,7 +52,7 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     )
     assert run.manifest.study == "s"
     assert run.manifest.digest == run.figures.digest
-    assert run.code_is_current
+    assert run.manifest.code == code_digest()
     assert NNet.load(finished / "weights.npz").W1.shape == (5, 2)
 
 
