@@ -170,7 +170,7 @@ def test_force_trains_again_and_plan_trains_nothing(project):
     before = finished(project)
     plan = sweep(project, "seed=range(1,9)", "ITERS=500000", "plan=true").stdout
     assert "8 runs, 0 finished, 8 to do" in plan
-    sweep(project, *words, "force=true")
+    assert "2 to do (2 forced)" in sweep(project, *words, "force=true").stdout
     assert all(finished(project)[name]["start"] > info["start"] for name, info in before.items())
 
 
