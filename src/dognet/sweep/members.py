@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dognet.errors import UserError
-from dognet.runs.digest import hash_of
+from dognet.runs.digest import code_digest, hash_of
 from dognet.runs.folder import PIPELINE, RunError, ended_runs, read_run, run_folders, runs_folder
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
@@ -71,7 +71,7 @@ def members_of_grid(study: Study, root: Path) -> Members:
 def members_of_folder(name: str, folder: Path) -> Members:
     """Return all runs in a folder, a copied one once; those of other code and the damaged ones are missing."""
     study = Study(name, folder.with_name("study.yaml"), f"What do the runs of {name} show?", (), {}, {})
-    runs = [run for run in ended_runs(folder) if run.finished and run.code_is_current]
+    runs = [run for run in ended_runs(folder) if run.finished and run.manifest.code == code_digest()]
     others = sorted(set(run_folders(folder)) - {run.folder for run in runs})
     missing = {str(path.relative_to(folder)): why_missing(path, "numeric code changed") for path in others}
     return Members(
