@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -73,7 +72,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
 
     An incomplete report replaces a complete one only with ``replace_complete``.
     """
-    from dognet.sweep.summary import summarize  # and scipy with it: a sweep's workers import this module and don't wait
+    from dognet.sweep.summary import Summary  # and scipy with it: a sweep's workers import this module and don't wait
 
     members = members_of(name, root)
     study, folder, finished = members.study, root / "experiments" / name, len(members.finished)
@@ -81,7 +80,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
     if study.path.is_file() and not replace_complete and finished < runs and before and before.finished == before.runs:
         count = f"{finished} of {runs} runs of {name} are finished"
         raise ReportError(f"{count}, and the report that is there has all: dognet report {name} replaces it")
-    summary = summarize(members.finished, study.solved)
+    summary = Summary(members.finished, study.solved)
     answer = summary.answer()
     report = Report(path=folder / "report.md", question=study.question, answer=answer, runs=runs, finished=finished)
     pictures = draw(summary, best_run(members), folder, root)
@@ -97,11 +96,8 @@ def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[s
     from dognet.pictures import save
     from dognet.stages.plot import plot  # and matplotlib with it
 
-    for name, figure in {
-        "loss": summary.loss_picture(),
-        "accuracy": summary.accuracy_picture(),
-        "weights": None,
-    }.items():
+    figures = {"loss": summary.loss_picture(), "accuracy": summary.accuracy_picture(), "weights": None}
+    for name, figure in figures.items():
         (folder / f"{name}.svg").unlink(missing_ok=True)
         if figure:
             save(figure, folder / f"{name}.svg")
@@ -135,22 +131,21 @@ def describe(best: Run | None) -> str:
     """Return in words which run is the best, and by what it was chosen."""
     if best is None:
         return "There is none: the runs have different images, and losses on different images don't compare."
-    return (
-        f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats. The test images play no part "
-        f"in this choice. Its test accuracy is {100 * best.figures.test_accuracy:.4g} % (baseline "
-        f"{100 * best.figures.baseline:.4g} %)."
-    )
+    chosen = f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats"
+    test, baseline = 100 * best.figures.test_accuracy, 100 * best.figures.baseline
+    accuracy = f"Its test accuracy is {test:.4g} % (baseline {baseline:.4g} %)"
+    return f"{chosen}. The test images play no part in this choice. {accuracy}."
 
 
 def missing_runs(missing: Mapping[str, str]) -> str:
     """Return a list of the missing runs; of many, a list of the reasons with the first three runs of each."""
     if len(missing) <= NAMED:
         return "\n".join(f"- `{name}`: {reason}" for name, reason in missing.items())
-    lines = []
-    for reason, count in Counter(missing.values()).items():
-        names = [f"`{name}`" for name in missing if missing[name] == reason]
-        lines.append(f"- {count} runs, {reason}: {', '.join(names[:3])}{', …' * (count > 3)}")
-    return "\n".join(lines)
+    names: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        names.setdefault(reason, []).append(f"`{name}`")
+    first = {reason: ", ".join(some[:3]) + ", …" * (len(some) > 3) for reason, some in names.items()}
+    return "\n".join(f"- {len(names[reason])} runs: {reason}: {first[reason]}" for reason in names)
 
 
 # --- the list of studies, and the command

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +25,7 @@ LISTED = 10  # seeds: of more, a table has the range of the accuracies
 MIN_SEEDS = 6  # with fewer, not even a difference of one sign in all pairs is significant: 2 / 2^5 > 0.05
 LEGEND = """
 - Solved: the runs with at least {goal} % test accuracy, and the 95 % Wilson interval of their share.
-- Test accuracy: the mean over the seeds, and its 95 % BCa bootstrap interval.
+- Test accuracy: the mean over the seeds, with its 95 % BCa bootstrap interval where they differ.
 - By seed: {detail}.
 - Baseline, {baseline} %: the test accuracy of always giving the more frequent answer.
 - Train loss: the mean over the seeds, in nats.
@@ -35,18 +34,36 @@ LEGEND = """
 COMPARED = """## Neighbouring settings compared
 
 Runs are compared seed by seed, each with one that differs in this setting alone. Mean change: in percentage points of
-test accuracy. p: two-sided sign test, not corrected for the number of comparisons; below 0.05 a difference is clear."""
+test accuracy. p: two-sided sign test, not corrected for the number of comparisons; below 0.05 a difference is clear.
+
+"""
 
 
-@dataclass(frozen=True)
 class Summary:
-    """The finished runs of a study, a row each, and their groups, which differ in more than the seed."""
+    """The finished runs of a study with their settings; from a test accuracy of ``threshold`` on the task is solved.
 
-    runs: pd.DataFrame  # the settings, the figures, the curve, solved, the first iteration with 99 %, the group
-    groups: pd.DataFrame  # the settings, and over the seeds: counts, mean and range of test accuracy, mean loss
-    settings: list[str]  # in which the groups differ
-    shared: str  # what all runs have, in words
-    threshold: float  # the test accuracy that solves the task
+    ``runs`` has a row for each run, ``groups`` one for runs that differ in their seed alone: of these it has counts,
+    means and ranges. ``settings`` are the names of those in which the groups differ, ``shared`` the others in words.
+    """
+
+    def __init__(self, finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> None:
+        runs = pd.DataFrame([{**settings, **figures(run)} for settings, run in finished])
+        given = runs[list(finished[0][0])]
+        self.settings, self.shared, self.threshold = differing(given), what_all_have(given), threshold
+        runs["group"] = runs.groupby(self.settings).ngroup() if self.settings else 0
+        runs["solved"] = runs.test_accuracy >= threshold
+        self.runs = runs.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
+        self.groups = self.runs.groupby("group").agg(
+            **{name: (name, "first") for name in self.settings},
+            runs=("solved", "size"),
+            solved=("solved", "sum"),
+            accuracy=("test_accuracy", "mean"),
+            lowest=("test_accuracy", "min"),
+            highest=("test_accuracy", "max"),
+            baseline=("baseline", "first"),
+            loss=("train_loss", "mean"),
+            iterations=("learned", lambda learned: learned.quantile(0.5, interpolation="lower")),
+        )
 
     def name(self, group: int, *, without: str = "") -> str:
         """Return the settings of a group as on the command line."""
@@ -54,26 +71,27 @@ class Summary:
 
     def answer(self) -> str:
         """Return in a sentence or two in which settings the task is solved."""
-        groups, goal, only = self.groups, f"{percent(self.threshold)} % test accuracy", self.settings[:1]
+        groups, goal, n = self.groups, f"{percent(self.threshold)} % test accuracy", len(self.runs)
         baseline, best = f"(baseline {span(groups.baseline)} %)", percent(groups.highest.max())
         if not groups.solved.any():
             return f"No run reached {goal}. The best reached {best} % {baseline}."
         if len(self.settings) > 1:
-            shares = {name: self.runs.groupby(name).solved.mean() for name in self.settings}
-            words = {
-                name: [f"{plain(value)}: {percent(each)} %" for value, each in shares[name].items()] for name in shares
-            }
-            by = "; ".join(f"by {name}: {', '.join(each)}" for name, each in words.items())
-            return f"Share of runs that solve the task ({goal}), {by}."
+            by = "; by ".join(f"{name}: {self.solved_by(name)}" for name in self.settings)
+            return f"Share of runs that solve the task ({goal}), by {by}."
         if not self.settings:
-            count = f"{groups.solved[0]} of {len(self.runs)} runs solve the task ({goal})"
+            count = f"{groups.solved[0]} of {n} run{'s' * (n != 1)} solve{'s' * (n == 1)} the task ({goal})"
             return f"{count}. The test accuracy of the runs is {span(self.runs.test_accuracy)} % {baseline}."
         where: dict[str, list[str]] = {"all runs": [], "some runs": [], "no run": []}
-        for value, solved, total in zip(groups[only[0]].map(plain), groups.solved, groups.runs, strict=True):
+        for value, solved, total in zip(groups[self.settings[0]].map(plain), groups.solved, groups.runs, strict=True):
             who = "all runs" if solved == total else "some runs" if solved else "no run"
             where[who].append(f"{value} ({solved} of {total})" if who == "some runs" else value)
-        parts = [f"by {who} at {only[0]} {listed(at)}" for who, at in where.items() if at]
+        parts = [f"by {who} at {self.settings[0]} {listed(at)}" for who, at in where.items() if at]
         return f"The task ({goal}) is solved {'; '.join(parts)}."
+
+    def solved_by(self, name: str) -> str:
+        """Return the share of runs that solve the task at each value of a setting, whatever the others are."""
+        shares = self.runs.groupby(name).solved.mean()
+        return ", ".join(f"{plain(value)}: {percent(share)} %" for value, share in shares.items())
 
     def fastest(self) -> str:
         """Return in a sentence in which setting half of the runs learn the training images first."""
@@ -106,33 +124,22 @@ class Summary:
 
     def comparisons(self) -> str:
         """Return the table in Markdown that compares neighbouring values of each setting, or why there is none."""
-        rows = [
-            {"change": f"{name} {plain(low)} → {plain(high)}", **self.compare(name, low, high)}
+        gains = {
+            f"{name} {plain(low)} → {plain(high)}": self.gains(name, low, high)
             for name in self.settings
             for low, high in itertools.pairwise(sorted(self.runs[name].unique()))
-        ]
-        most = max((int(row["seeds"]) for row in rows), default=0)
+        }
+        most = max(map(len, gains.values()), default=0)
         if most < MIN_SEEDS:
             few = f"Neighbouring settings have at most {most} seed{'s' * (most != 1)} in common"
-            return f"{few}, too few to tell them apart: the sign test needs {MIN_SEEDS}." if rows else ""
-        return f"{COMPARED}\n\n{markdown(pd.DataFrame(rows))}"
+            return f"{few}, too few to tell them apart: the sign test needs {MIN_SEEDS}." if gains else ""
+        return COMPARED + markdown(pd.DataFrame([{"change": name, **compare(each)} for name, each in gains.items()]))
 
-    def compare(self, name: str, low: object, high: object) -> dict[str, str]:
-        """Return by how much the test accuracy at ``high`` is above that at ``low``, seed by seed, as cells of a table."""
+    def gains(self, name: str, low: object, high: object) -> pd.Series[float]:
+        """Return for each seed the gain in test accuracy from ``low`` to ``high``, over runs equal otherwise."""
         others = [other for other in self.settings if other != name]
         accuracy = self.runs.pivot_table(index=["seed", *others], columns=name, values="test_accuracy")
-        gains = (accuracy[high] - accuracy[low]).dropna().groupby("seed").mean().round(12)
-        higher, lower = int((gains > 0).sum()), int((gains < 0).sum())
-        p = stats.binomtest(higher, higher + lower).pvalue if higher + lower else 1.0
-        clear = "no clear difference" if p >= 0.05 else "higher" if higher > lower else "lower"
-        return {
-            "test accuracy": clear if len(gains) >= MIN_SEEDS else "too few seeds",
-            "mean change": f"{100 * gains.mean():+.2f}" if len(gains) else "–",
-            "seeds": str(len(gains)),
-            "higher": str(higher),
-            "lower": str(lower),
-            "p": f"{p:.2g}",
-        }
+        return (accuracy[high] - accuracy[low]).dropna().groupby("seed").mean().round(12)
 
     def loss_picture(self) -> Figure:
         """Draw the train loss of each group of runs, or of each seed where there is one group; of many, some."""
@@ -171,35 +178,13 @@ class Summary:
             return None
         x = groups[first].to_numpy(float)
         columns = {"mean accuracy": groups.accuracy, "solved": groups.solved / groups.runs, "baseline": groups.baseline}
-        series, band = {name: (x, y) for name, y in columns.items()}, {"mean accuracy": (groups.lowest, groups.highest)}
+        curves, band = {name: (x, y) for name, y in columns.items()}, {"mean accuracy": (groups.lowest, groups.highest)}
         title, y_label = "Test accuracy over the seeds: mean and range", "test accuracy; share of solved runs"
-        return lines(series, first, y_label, title, logx=bool(0 < 10 * x[0] <= x[-1]), logy=False, band=band)
-
-
-def summarize(finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> Summary:
-    """Make the table of finished runs, each given with its settings by name."""
-    runs = pd.DataFrame([{**settings, **figures(run)} for settings, run in finished])
-    given = runs[list(finished[0][0])]
-    settings = differing(given)
-    runs["group"] = runs.groupby(settings).ngroup() if settings else 0
-    runs["solved"] = runs.test_accuracy >= threshold
-    runs = runs.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
-    groups = runs.groupby("group").agg(
-        **{name: (name, "first") for name in settings},
-        runs=("solved", "size"),
-        solved=("solved", "sum"),
-        accuracy=("test_accuracy", "mean"),
-        lowest=("test_accuracy", "min"),
-        highest=("test_accuracy", "max"),
-        baseline=("baseline", "first"),
-        loss=("train_loss", "mean"),
-        iterations=("learned", lambda learned: learned.quantile(0.5, interpolation="lower")),
-    )
-    return Summary(runs, groups, settings, what_all_have(given), threshold)
+        return lines(curves, first, y_label, title, logx=bool(0 < 10 * x[0] <= x[-1]), logy=False, band=band)
 
 
 def figures(run: Run) -> dict[str, object]:
-    """Return a run's seed and figures, its loss curve, and the first recorded iteration with 99 % right, or infinity."""
+    """Return a run's seed, figures and loss curve, and the first recorded iteration with 99 % right, else infinity."""
     points = run.curve()
     learned = next((point.iteration for point in points if point.train_accuracy >= 0.99), math.inf)
     curve = pd.Series({point.iteration: point.train_loss for point in points})
@@ -208,19 +193,20 @@ def figures(run: Run) -> dict[str, object]:
 
 def differing(table: pd.DataFrame) -> list[str]:
     """Return the settings but the seed in which runs differ, without those of the images that the others imply."""
-    names = [name for name in table if table[name].nunique() > 1]
+    names = [str(name) for name in table if name != "seed" and table[name].nunique() > 1]
     for name in ("images", "data"):
         rest = [other for other in names if other != name]
         if name in names and rest and len(table[rest].drop_duplicates()) == len(table[names].drop_duplicates()):
             names = rest
-    return [name for name in names if name != "seed"]
+    return names
 
 
 def what_all_have(table: pd.DataFrame) -> str:
     """Return in words the settings that all runs share, and the folder of their images if that is one."""
     shared = {str(name): plain(table[name][0]) for name in table if table[name].nunique() == 1}
     content, folder = shared.pop("images", ""), shared.pop("data", "")
-    return f"`{named(shared)}`" + (f" and the images in `data/{folder}/`" if content and folder else "")
+    images = [f"the images in `data/{folder}/`"] if content and folder else []
+    return " and ".join([f"`{named(shared)}`"] * bool(shared) + images) or "other settings"
 
 
 # --- intervals and words
@@ -243,6 +229,17 @@ def mean_with_interval(accuracies: pd.Series[float]) -> str:
     """Return the mean of accuracies in percent, with its interval if it has one."""
     low, high = mean_interval(accuracies)
     return percent(accuracies.mean(), ".2f") + (f" ({span((low, high), '.2f')})" if low < high else "")
+
+
+def compare(gains: pd.Series[float]) -> dict[str, str]:
+    """Return cells of the table of comparisons for the gains of each seed."""
+    higher, lower = int((gains > 0).sum()), int((gains < 0).sum())
+    p = stats.binomtest(higher, higher + lower).pvalue if higher + lower else 1.0
+    clear = "no clear difference" if p >= 0.05 else "higher" if higher > lower else "lower"
+    counts = {"higher": f"{higher} of {len(gains)}", "lower": f"{lower} of {len(gains)}", "p": f"{p:.2g}"}
+    if len(gains) < MIN_SEEDS:
+        return {"test accuracy": "too few seeds", "mean change": "–", **counts}
+    return {"test accuracy": clear, "mean change": f"{100 * gains.mean():+.2f}", **counts}
 
 
 def markdown(table: pd.DataFrame) -> str:
