@@ -354,24 +354,30 @@ def test_pictures_are_recorded_and_added_later_once(grid: Path) -> None:
 
 
 def test_an_experiment_is_described_by_its_study_s_question_and_keeps_what_a_user_wrote(grid: Path) -> None:
-    uri, questions = locate(None, grid), {"grid": "Does it learn?"}
-    opened = Store(uri, grid, questions)
-    opened.record(folders(grid)[0])
-    client = opened.client
-    note = "mlflow.note.content"
-    assert client.get_experiment_by_name("grid").tags[note] == "Does it learn?"
-    client.set_experiment_tag(opened.experiment("grid"), note, "My own words")
-    Store(uri, grid, questions).record(folders(grid)[1])
-    assert client.get_experiment_by_name("grid").tags[note] == "My own words"
+    client, note = store(grid).client, "mlflow.note.content"
+    for content, description in (
+        (None, None),
+        ("a: [broken", None),
+        ("# Does it learn?\nhydra: {sweeper: {params: {seed: 1}}}\n", "Does it learn?"),
+        ("# And now?\nhydra: {sweeper: {params: {seed: 1}}}\n", "Does it learn?"),
+    ):
+        if content:
+            (grid / "experiments/grid/study.yaml").write_text(content)
+        experiment = client.get_experiment(store(grid).experiment("grid"))
+        assert experiment.tags.get(note) == description
+    client.set_experiment_tag(experiment.experiment_id, note, "My own words")
+    store(grid).record(folders(grid)[1])
+    assert client.get_experiment(experiment.experiment_id).tags[note] == "My own words"
 
 
-def test_a_folder_that_links_lead_to_is_recorded(grid: Path) -> None:
-    runs, scratch = grid / "experiments/grid/runs", grid.with_name("scratch")
-    shutil.move(runs, scratch)
-    runs.symlink_to(scratch)
-    recorder = Recorder(locate(None, grid), grid)
-    recorder.catch_up(grid / "experiments")
-    assert (recorder.trouble, len(recorder.added)) == (None, 12)
+@pytest.mark.parametrize("link", ["experiments/grid/runs", "experiments/grid", "experiments"])
+def test_runs_on_a_scratch_disk_that_links_lead_to_are_recorded(grid: Path, link: str) -> None:
+    shutil.move(grid / link, grid.with_name("scratch"))
+    (grid / link).symlink_to(grid.with_name("scratch"))
+    for added, there in ((12, 0), (0, 12)):
+        recorder = Recorder(locate(None, grid), grid, [grid / "experiments"])
+        recorder.catch_up()
+        assert (recorder.trouble, len(recorder.added), len(recorder.there)) == (None, added, there)
 
 
 # --- the SQLite file
@@ -449,7 +455,7 @@ def test_a_moved_project_has_its_artifacts(grid: Path) -> None:
     moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
     uri = locate(None, moved)
     assert recorded(uri, moved, "grid") is None  # so that nobody takes the runs for recorded
-    with pytest.raises(StoreError, match="mlflow.db was moved, .*: delete it, and `dognet sync` makes it anew"):
+    with pytest.raises(StoreError, match=r"mlflow.db was moved, .*: delete it, and `dognet sync` makes it anew"):
         store(moved)
     (moved / "mlflow.db").unlink()
     opened = store(moved)

@@ -107,9 +107,7 @@ class Store:
             for one in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
                 place, here = one.artifact_location or "", artifact_location(uri, root, one.name)
                 if self.file and place.endswith(f"/mlartifacts/{one.name}") and place != here:
-                    raise StoreError(
-                        f"{self.file} was moved, and MLflow looks for its artifacts in the old folder: {ANEW}"
-                    )
+                    raise StoreError(f"{self.file} was moved, MLflow looks for its artifacts in the old folder: {ANEW}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
