@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -383,13 +383,21 @@ def test_runs_on_a_scratch_disk_that_links_lead_to_are_recorded(grid: Path, link
 # --- the SQLite file
 
 
+def record_in_new_store(root: Path, folder: Path) -> None:
+    """Record a run in a store that is made where there is none."""
+    Store(f"sqlite:///{root}/mlflow.db", root).record(folder)
+
+
 def test_eight_processes_at_once_make_one_store(twelve: Path, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(twelve, tmp_path / "fresh"))
-    program = "import sys; from pathlib import Path; from dognet.tracking.store import Store\n"
-    program += "Store(f'sqlite:///{sys.argv[1]}/mlflow.db', Path(sys.argv[1])).record(Path(sys.argv[2]))"
-    words = [[sys.executable, "-c", program, str(root), str(folder)] for folder in folders(root)[:8]]
-    processes = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in words]
-    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 8
+    root = Path(shutil.copytree(twelve, tmp_path / "fresh", symlinks=True))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "dognet.tracking.store"])  # imported once, and not eight times
+    processes = [context.Process(target=record_in_new_store, args=(root, folder)) for folder in folders(root)[:8]]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
     opened = store(root)
     assert len({run.data.tags["digest"] for run in found(opened.client)}) == len(found(opened.client)) == 8
 
