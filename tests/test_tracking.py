@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -354,36 +354,50 @@ def test_pictures_are_recorded_and_added_later_once(grid: Path) -> None:
 
 
 def test_an_experiment_is_described_by_its_study_s_question_and_keeps_what_a_user_wrote(grid: Path) -> None:
-    uri, questions = locate(None, grid), {"grid": "Does it learn?"}
-    opened = Store(uri, grid, questions)
-    opened.record(folders(grid)[0])
-    client = opened.client
-    note = "mlflow.note.content"
-    assert client.get_experiment_by_name("grid").tags[note] == "Does it learn?"
-    client.set_experiment_tag(opened.experiment("grid"), note, "My own words")
-    Store(uri, grid, questions).record(folders(grid)[1])
-    assert client.get_experiment_by_name("grid").tags[note] == "My own words"
+    client, note = store(grid).client, "mlflow.note.content"
+    for content, description in (
+        (None, None),
+        ("a: [broken", None),
+        ("# Does it learn?\nhydra: {sweeper: {params: {seed: 1}}}\n", "Does it learn?"),
+        ("# And now?\nhydra: {sweeper: {params: {seed: 1}}}\n", "Does it learn?"),
+    ):
+        if content:
+            (grid / "experiments/grid/study.yaml").write_text(content)
+        experiment = client.get_experiment(store(grid).experiment("grid"))
+        assert experiment.tags.get(note) == description
+    client.set_experiment_tag(experiment.experiment_id, note, "My own words")
+    store(grid).record(folders(grid)[1])
+    assert client.get_experiment(experiment.experiment_id).tags[note] == "My own words"
 
 
-def test_a_folder_that_links_lead_to_is_recorded(grid: Path) -> None:
-    runs, scratch = grid / "experiments/grid/runs", grid.with_name("scratch")
-    shutil.move(runs, scratch)
-    runs.symlink_to(scratch)
-    recorder = Recorder(locate(None, grid), grid)
-    recorder.catch_up(grid / "experiments")
-    assert (recorder.trouble, len(recorder.added)) == (None, 12)
+@pytest.mark.parametrize("link", ["experiments/grid/runs", "experiments/grid", "experiments"])
+def test_runs_on_a_scratch_disk_that_links_lead_to_are_recorded(grid: Path, link: str) -> None:
+    shutil.move(grid / link, grid.with_name("scratch"))
+    (grid / link).symlink_to(grid.with_name("scratch"))
+    for added, there in ((12, 0), (0, 12)):
+        recorder = Recorder(locate(None, grid), grid, [grid / "experiments"])
+        recorder.catch_up()
+        assert (recorder.trouble, len(recorder.added), len(recorder.there)) == (None, added, there)
 
 
 # --- the SQLite file
 
 
+def record_in_new_store(root: Path, folder: Path) -> None:
+    """Record a run in a store that is made where there is none."""
+    Store(f"sqlite:///{root}/mlflow.db", root).record(folder)
+
+
 def test_eight_processes_at_once_make_one_store(twelve: Path, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(twelve, tmp_path / "fresh"))
-    program = "import sys; from pathlib import Path; from dognet.tracking.store import Store\n"
-    program += "Store(f'sqlite:///{sys.argv[1]}/mlflow.db', Path(sys.argv[1])).record(Path(sys.argv[2]))"
-    words = [[sys.executable, "-c", program, str(root), str(folder)] for folder in folders(root)[:8]]
-    processes = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in words]
-    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 8
+    root = Path(shutil.copytree(twelve, tmp_path / "fresh", symlinks=True))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "dognet.tracking.store"])  # imported once, and not eight times
+    processes = [context.Process(target=record_in_new_store, args=(root, folder)) for folder in folders(root)[:8]]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
     opened = store(root)
     assert len({run.data.tags["digest"] for run in found(opened.client)}) == len(found(opened.client)) == 8
 
@@ -449,7 +463,7 @@ def test_a_moved_project_has_its_artifacts(grid: Path) -> None:
     moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
     uri = locate(None, moved)
     assert recorded(uri, moved, "grid") is None  # so that nobody takes the runs for recorded
-    with pytest.raises(StoreError, match="mlflow.db was moved, .*: delete it, and `dognet sync` makes it anew"):
+    with pytest.raises(StoreError, match=r"mlflow.db was moved, .*: delete it, and `dognet sync` makes it anew"):
         store(moved)
     (moved / "mlflow.db").unlink()
     opened = store(moved)

@@ -76,8 +76,7 @@ def test_the_stage_fails_with_a_line_where_the_store_does(project: Path, run: Ru
     use(project, 2)
     answer = run("dvc", "repro", check=False, MLFLOW_TRACKING_URI="http://me:opensesame@127.0.0.1:9")
     assert answer.returncode
-    line = "track: 1 run is not recorded in MLflow (http://127.0.0.1:9: no answer): dognet sync records it\n"
-    assert line in answer.stderr
+    assert "track: http://127.0.0.1:9: no answer\n" in answer.stderr
     assert not (project / "experiments" / "pipeline" / "tracked").exists()
     answer = run("dvc", "repro", MLFLOW_TRACKING_URI="none")
     assert "tracking_uri is none: nothing is recorded" in answer.stdout

@@ -109,7 +109,6 @@ def reason(error: BaseException) -> str:
     if "malformed" in text or "not a database" in text:
         return f"the file is damaged: {ANEW}"
     code = status(error)
-    line = text.splitlines()[0].strip()
     if code in set(http.HTTPStatus) and ("Response body" in text or "Response text" in text or code == 413):
         return f"{code} {http.HTTPStatus(code).phrase}"  # the body is a proxy's page
-    return line
+    return text.splitlines()[0].strip()

@@ -7,6 +7,7 @@ out of the page of MLflow 3.17; a test looks at it in a browser.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import time
 import zlib
@@ -100,21 +101,13 @@ def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
 
 def shared(varied: Mapping[str, list[str]]) -> list[JSON]:
     """Return the charts of both dashboards: curves over iterations, and the final loss over two settings that vary."""
+    same = {"xAxisScaleType": "log", "lineSmoothness": 0}
     charts = [
-        chart(
-            "LINE",
-            "train",
-            metricKey=name,
-            selectedMetricKeys=[name],
-            scaleType=scale,
-            xAxisScaleType="log",
-            lineSmoothness=0,
-        )
+        chart("LINE", "train", metricKey=name, selectedMetricKeys=[name], scaleType=scale, **same)
         for name, scale in CURVES.items()
     ]
-    if len(pair := axes(varied)) == 2:
-        charts.append(chart("CONTOUR", PAIRS, xaxis=pair[0], yaxis=pair[1], zaxis=axis(CHOSEN_BY)))
-    return charts
+    pairs = itertools.pairwise(axes(varied))
+    return [*charts, *(chart("CONTOUR", PAIRS, xaxis=x, yaxis=y, zaxis=axis(CHOSEN_BY)) for x, y in pairs)]
 
 
 def axis(key: str, kind: str = "METRIC") -> JSON:
@@ -134,13 +127,9 @@ def page(charts: list[JSON], varied: Mapping[str, list[str]], **options: object)
     The table's columns are the varied settings, the figures, then the settings that are the same in all runs.
     """
     others = [f"final/{name}" for name in (*Metrics.model_fields, "seconds") if name not in ("digest", "baseline")]
-    figures = dict.fromkeys([CHOSEN_BY, TEST_ACCURACY, TEST_LOSS, *others])
-    same = [name for name in TrainingSettings.model_fields if name not in varied]
-    columns = [
-        *(f"params.`{name}`" for name in varied),
-        *(f"metrics.`{name}`" for name in figures),
-        *(f"params.`{name}`" for name in same),
-    ]
+    figures = [f"metrics.`{name}`" for name in dict.fromkeys([CHOSEN_BY, TEST_ACCURACY, TEST_LOSS, *others])]
+    settings = [f"params.`{name}`" for name in dict.fromkeys([*varied, *TrainingSettings.model_fields])]
+    columns = [*settings[: len(varied)], *figures, *settings[len(varied) :]]
     used = {one["metricSectionId"] for one in charts}
     sections = [
         {"uuid": name, "name": name, "columns": in_a_row, "display": name in used, "isReordered": True}

@@ -50,7 +50,11 @@ def command(options: argparse.Namespace, root: Path, run: Run) -> None:
         raise ExportError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
     folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
     if folder:
-        check_free(folder := folder.resolve())
+        folder = folder.resolve()
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise ExportError(
+                f"{os.path.relpath(folder)} is there already: delete it, or name another folder with --to"
+            )
     if options.register is not None and not PLAIN_NAME.fullmatch(options.register):
         raise ExportError(f"--register must be {bound('study')}, got {options.register!r}")
     print(f"{os.path.relpath(run.folder)}: {figures(run)}")
@@ -59,12 +63,6 @@ def command(options: argparse.Namespace, root: Path, run: Run) -> None:
         print(os.path.relpath(folder))
     if options.register:
         print(register(run, options.register, Store(store_uri(options.tracking_uri, root), root)))
-
-
-def check_free(folder: Path) -> None:
-    """Raise ExportError unless nothing stands where the folder is to be."""
-    if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise ExportError(f"{os.path.relpath(folder)} is there already: delete it, or name another folder with --to")
 
 
 def export(run: Run, folder: Path) -> None:

@@ -52,6 +52,7 @@ QUIET = {  # for MLflow, before it is imported
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_UV_AUTO_DETECT": "false",  # or a model gets the uv.lock of the folder that one is in
 }
+FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))  # as the errors of a full disk say
 SMALL = 10_000  # weights; larger arrays are not copied as CSV, which nobody would read
 NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the description
 
@@ -89,6 +90,7 @@ class Store:
         quiet()
         from mlflow import MlflowClient
         from mlflow.entities import ViewType
+        from sqlalchemy import NullPool, create_engine
 
         self.uri, self.root, self.file = uri, root, sqlite_file(uri)
         if self.file and self.file.is_dir():
@@ -101,15 +103,13 @@ class Store:
         with self.writing():
             if self.file:
                 prepare(self.file)
-            elif not uri.startswith(SERVERS):
-                try_database(uri)
+            elif not uri.startswith(SERVERS):  # MLflow itself would try a silent database for minutes
+                create_engine(uri, poolclass=NullPool).connect().close()
             self.client = MlflowClient(tracking_uri=uri)
             for one in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
                 place, here = one.artifact_location or "", artifact_location(uri, root, one.name)
                 if self.file and place.endswith(f"/mlartifacts/{one.name}") and place != here:
-                    raise StoreError(
-                        f"{self.file} was moved, and MLflow looks for its artifacts in the old folder: {ANEW}"
-                    )
+                    raise StoreError(f"{self.file} was moved, MLflow looks for its artifacts in the old folder: {ANEW}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -129,20 +129,18 @@ class Store:
         The study's question becomes its description, unless it has one.
         """
         if study not in self.experiments:
-            note = {}
-            with suppress(KeyError, UserError):  # a study without a file, or with a broken one
-                note = {NOTE: read_study(study_files(self.root)[study]).question}
             found = self.client.get_experiment_by_name(study)
             if found is None:
                 kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is a language model's
-                location = artifact_location(self.uri, self.root, study)
-                self.experiments[study] = self.client.create_experiment(study, location, kind | note)
-                return self.experiments[study]
+                place = artifact_location(self.uri, self.root, study)
+                found = self.client.get_experiment(self.client.create_experiment(study, place, kind))
+            self.experiments[study] = found.experiment_id
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
-            for tag in note.keys() - found.tags.keys():
-                self.client.set_experiment_tag(found.experiment_id, tag, note[tag])
-            self.experiments[study] = found.experiment_id
+            if NOTE not in found.tags:
+                with suppress(KeyError, UserError):  # a study without a file, or with a broken one
+                    question = read_study(study_files(self.root)[study]).question
+                    self.client.set_experiment_tag(found.experiment_id, NOTE, question)
         return self.experiments[study]
 
     def studies(self) -> dict[str, str]:
@@ -165,7 +163,7 @@ class Store:
     def recorded(self, study: str) -> dict[Identity, float]:
         """Return the runs of a study that the store holds whole: until which start a run counts as that one."""
         found: dict[Identity, float] = {}
-        with self.writing():
+        with suppress(RefusedError), self.writing():  # recording says which runs that concerns
             for run in self.search(study, "attributes.status != 'RUNNING'"):
                 for tag in {"digest", "failed"} & run.data.tags.keys():
                     key = Identity(tag, run.data.tags[tag])
@@ -180,7 +178,11 @@ class Store:
         with checked_copy(folder) as run, self.writing():
             if whole := self.find_whole(run):
                 return whole
-            run_id = self.find_unfinished(run) or self.create(run)
+            experiment, name = self.experiment(run.manifest.study), entry.run_name(run.settings, run.images)
+            run_id = (
+                self.find_unfinished(run)
+                or self.client.create_run(experiment, entry.times(run)[0], entry.tags(run), name).info.run_id
+            )
             try:
                 with self.writing():
                     self.fill(run_id, run)
@@ -211,11 +213,6 @@ class Store:
             elif info.lifecycle_stage == "active":
                 self.client.delete_run(info.run_id)
         return same
-
-    def create(self, run: Run) -> str:
-        """Create MLflow's run, which is RUNNING until it is filled."""
-        experiment, name = self.experiment(run.manifest.study), entry.run_name(run.settings, run.images)
-        return str(self.client.create_run(experiment, entry.times(run)[0], entry.tags(run), name).info.run_id)
 
     def fill(self, run_id: str, run: Run) -> None:
         """Give MLflow's run all that the folder holds; its identity and its end come last."""
@@ -276,15 +273,6 @@ def prepare(file: Path) -> None:
         database.execute("BEGIN IMMEDIATE")
 
 
-def try_database(uri: str) -> None:
-    """Connect to a database: MLflow itself would try a silent one for minutes."""
-    from sqlalchemy import create_engine
-
-    engine = create_engine(uri)
-    engine.connect().close()
-    engine.dispose()
-
-
 def pictures(folder: Path) -> list[Path]:
     """Return the pictures in a run folder."""
     return sorted(path for path in folder.glob("*") if path.suffix in (".svg", ".png"))
@@ -306,9 +294,8 @@ def checked_copy(folder: Path) -> Iterator[Run]:
         except RunError as error:
             raise RunError(str(error).replace(str(copy), str(folder))) from None
         except OSError as error:
-            for full in (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)):
-                if full in str(error):
-                    raise StoreError(f"{tempfile.gettempdir()}: {full}") from error
+            if any(full in str(error) for full in FULL):
+                raise StoreError(f"{tempfile.gettempdir()}: {FULL[0]}") from error
             raise RunError(f"{folder}: can't be read: it is being written, or there is none") from error
         yield run
 

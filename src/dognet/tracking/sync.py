@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +22,6 @@ from dognet.runs.folder import RunError, read_manifest, run_folders
 from dognet.runs.run import Manifest
 from dognet.tracking import dashboard, entry, store
 from dognet.tracking.address import AddressError, RefusedError, StoreError, locate, store_uri, without_password
-from dognet.tracking.entry import Identity
 from dognet.tracking.store import Store
 
 PATIENCE = 10  # seconds for a run, once training has ended; for all runs twice as long, and a second more for each run
@@ -36,7 +35,7 @@ class Recorder:
         self.uri, self.root, self.folders, self.since, self.wait = uri, root, folders, since, wait
         self.store: Store | None = None
         self.read: dict[Path, int] = {}  # by run folder: when the run.json that was read last was written
-        self.known: dict[str, dict[Identity, float]] = {}  # by study: the runs that MLflow has
+        self.known: dict[str, Mapping[entry.Identity, float]] = {}  # by study: the runs that MLflow has
         self.missing: dict[Path, Manifest] = {}  # runs that have ended and are not known to be in MLflow
         self.there: dict[Path, Manifest] = {}  # those that MLflow had
         self.added: dict[Path, Manifest] = {}
@@ -50,7 +49,7 @@ class Recorder:
         self.trouble = None
         try:
             self.look()
-            self.sift(self.ask)
+            self.sift(asking=True)
             hidden = None if len(self.missing) > 3 and not stop else True  # None: unless standard error is a terminal
             for path in tqdm(list(self.missing), "recording in MLflow", unit="run", leave=False, disable=hidden):
                 if stop and stop():
@@ -78,31 +77,21 @@ class Recorder:
             if manifest.status != "trained":
                 self.missing[path] = manifest
 
-    def sift(self, ask: Callable[[str], dict[Identity, float] | None]) -> None:
-        """Set aside the missing runs that MLflow turns out to have; ``ask`` says which those of a study are."""
+    def sift(self, *, asking: bool = False) -> None:
+        """Set aside the missing runs that MLflow has; unless ``asking``, as far as it is known without importing it."""
         for path, manifest in list(self.missing.items()):
-            if manifest.study not in self.known and (known := ask(manifest.study)) is not None:
-                self.known[manifest.study] = known
+            if manifest.study not in self.known:
+                known = store.recorded(self.uri, self.root, manifest.study)
+                if known is None and asking:
+                    known = self.open().recorded(manifest.study)
+                if known is not None:
+                    self.known[manifest.study] = known
             if self.until(path, manifest) >= entry.start_time(manifest):
                 self.there[path] = self.missing.pop(path)
 
     def until(self, path: Path, manifest: Manifest) -> float:
         """Return until which start a run counts as MLflow's: infinity for one that is not deleted, -1 for none."""
         return self.known.get(manifest.study, {}).get(entry.identity(path, manifest), -1)
-
-    def look_up(self, study: str) -> dict[Identity, float] | None:
-        """Return the runs of a study that an SQLite store has, without importing MLflow; None where that can't say."""
-        return store.recorded(self.uri, self.root, study)
-
-    def ask(self, study: str) -> dict[Identity, float]:
-        """Return the runs of a study that MLflow has."""
-        known = self.look_up(study)
-        try:
-            return self.open().recorded(study) if known is None else known
-        except RefusedError:
-            if self.store is None:
-                raise  # whoever is turned down at the door gets nothing recorded
-            return {}  # recording says which runs that concerns
 
     def open(self) -> Store:
         """Return the store, opened."""
@@ -142,15 +131,19 @@ class Recorder:
     def is_complete(self) -> bool:
         """Return whether an SQLite store has every run and picture."""
         self.look()
-        self.sift(self.look_up)
+        self.sift()
         return not self.missing and not self.with_new_pictures()
 
     def faults(self) -> list[str]:
         """Return a line for the runs that are not recorded, and one for each reason why some were refused."""
         self.look()
-        self.sift(self.look_up)
+        self.sift()
         new = [one for one in self.missing.values() if one.study in self.known or self.is_new(one)]
-        lines = [unrecorded(len(new), self.trouble)] if self.trouble and new else []
+        lines = []
+        if self.trouble and new:
+            runs, them = ("run is", "it") if len(new) == 1 else ("runs are", "them")
+            way_out = "" if isinstance(self.trouble, AddressError) else f": `dognet sync` records {them}"
+            lines.append(f"{len(new)} {runs} not recorded in MLflow ({self.trouble}){way_out}")
         for reason in dict.fromkeys(self.refused.values()):
             names = [path.name for path in self.refused if self.refused[path] == reason]
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -160,13 +153,6 @@ class Recorder:
     def is_new(self, manifest: Manifest) -> bool:
         """Return whether the run was trained since the start."""
         return entry.start_time(manifest) > 1000 * self.since
-
-
-def unrecorded(count: int, reason: str | StoreError) -> str:
-    """Return the sentence for runs that MLflow does not have."""
-    runs, them = ("run is", "it") if count == 1 else ("runs are", "them")
-    way_out = "" if isinstance(reason, AddressError) else f": `dognet sync` records {them}"
-    return f"{count} {runs} not recorded in MLflow ({reason}){way_out}"
 
 
 # --- beside a training

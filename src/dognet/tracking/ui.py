@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from dognet.errors import UserError
@@ -33,50 +34,37 @@ def command(options: argparse.Namespace, root: Path) -> None:
     """Show the studies that MLflow has, their runs compared, in the browser of this machine until Ctrl-C."""
     uri = store_uri(options.tracking_uri, root)
     if uri.startswith("http"):
-        show(prepare(Store(uri, root), options.study), without_password(uri))
+        show(Store(uri, root), options.study, without_password(uri))
         return
     if (file := sqlite_file(uri)) and not file.exists():
         raise ServerError(NO_RUNS)
     with listen(options.port) as listener:
         port = listener.getsockname()[1]
-        show(prepare(Store(uri, root), options.study), f"http://{HOST}:{port}")
+        show(Store(uri, root), options.study, f"http://{HOST}:{port}")
         print(f"Ctrl-C ends it. To a browser that can't find {HOST} it is 127.0.0.1", flush=True)
         serve(uri, listener)
 
 
-def prepare(store: Store, study: str | None) -> dict[str, str]:
-    """Return the experiment of each study with runs, or of this one, the latest first; update its dashboards."""
+def show(store: Store, study: str | None, base: str) -> None:
+    """Print the addresses of the dashboards of this study, or of each with runs, the latest first; update them."""
     studies = store.studies()
     if not studies:
         raise ServerError(NO_RUNS)
     if study and study not in studies:
         raise ServerError(f"MLflow has no study {study}, it has {', '.join(studies)}; `dognet sync` records runs")
-    chosen = {study: studies[study]} if study else studies
+    chosen = [study] if study else list(studies)
     for name in chosen:
         dashboard.save(store, name)
-    return chosen
-
-
-def show(studies: dict[str, str], base: str) -> None:
-    """Print the addresses of each study's dashboards."""
-    width = max(len(study) for study in studies)
-    for study, experiment in studies.items():
-        for key, name in dashboard.DASHBOARDS.items():
-            print(f"{study:<{width}}  {name:<15}  {dashboard.address(base, experiment, key)}", flush=True)
+        for key, title in dashboard.DASHBOARDS.items():
+            address = dashboard.address(base, studies[name], key)
+            print(f"{name:<{max(map(len, chosen))}}  {title:<15}  {address}", flush=True)
 
 
 def listen(wanted: int | None = None) -> socket.socket:
     """Listen on the loopback at the port that is wanted, else at 5000 if nothing listens there, else at a free one."""
     for port in (wanted,) if wanted else (5000, 0):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-            listener.listen(100)  # a browser waits here until the server has started
-        except (OSError, OverflowError):
-            listener.close()
-            continue
-        return listener
+        with suppress(OSError, OverflowError):
+            return socket.create_server(("127.0.0.1", port), backlog=100)  # a browser waits until the server is up
     raise ServerError(f"port {wanted} is not free: leave --port out, and a free one is taken")
 
 
