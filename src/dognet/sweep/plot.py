@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet plot``."""
     parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
     parser.add_argument("--png", action="store_true", help="draw PNG pictures too")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store, if not the one of the project's settings")
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow's store, if not the one of the project's settings"
+    )
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
