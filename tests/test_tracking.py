@@ -33,7 +33,7 @@ from dognet.stages import once
 from dognet.stages.once import run_once
 from dognet.tracking import entry
 from dognet.tracking.address import AddressError, StoreError, locate, without_password
-from dognet.tracking.store import Store, rebuild, recorded
+from dognet.tracking.store import Store, recorded
 from dognet.tracking.sync import Recorder
 
 ROWS = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "datasets")
@@ -227,7 +227,7 @@ def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:
     folder = folders(grid)[0]
     run = read_run(folder)
     (folder / "curve.csv").write_text(curve_text([Point(k, 1 / (k + 1), 0.5) for k in range(1000)]))
-    steps = [row.iteration for row in entry.metrics(run) if row.key == "train/loss"]
+    steps = [row.step for row in entry.metrics(run) if row.key == "train/loss"]
     assert len(steps) == len(set(steps)) == entry.POINTS
     assert (steps[0], steps[-1]) == (0, 999)
 
@@ -409,7 +409,7 @@ def test_a_store_that_is_not_there_is_made_anew(grid: Path, left: str) -> None:
 
 def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
     (grid / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreError, match="the file is damaged; delete it, and `dognet sync` makes it anew"):
+    with pytest.raises(StoreError, match="the file is damaged: delete it, and `dognet sync` makes it anew"):
         store(grid).record(folders(grid)[0])
 
 
@@ -449,13 +449,14 @@ def test_a_moved_project_has_its_artifacts(grid: Path) -> None:
     moved = Path(shutil.move(grid, grid.with_name("moved to a place with spaces")))
     uri = locate(None, moved)
     assert recorded(uri, moved, "grid") is None  # so that nobody takes the runs for recorded
-    rebuild(uri)  # as `dognet sync --rebuild` does
+    with pytest.raises(StoreError, match="mlflow.db was moved, .*: delete it, and `dognet sync` makes it anew"):
+        store(moved)
+    (moved / "mlflow.db").unlink()
     opened = store(moved)
     run_id = opened.record(folders(moved)[0])
     assert run_id != first
     assert "W1.csv" in {artifact.path for artifact in opened.client.list_artifacts(run_id)}
     assert len(list((moved / "mlartifacts" / "grid").iterdir())) == 2
-    assert (moved / "mlflow.db.old").is_file()
 
 
 def test_a_table_of_runs_is_read_while_another_is_recorded(grid: Path) -> None:

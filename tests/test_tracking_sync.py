@@ -34,7 +34,7 @@ from conftest import small
 from dognet.stages.once import run_once
 from dognet.tracking.sync import following
 root = Path.cwd()
-with following("grid", sys.argv[1] or None, root, "Does it learn?"):
+with following("grid", sys.argv[1] or None, root):
     run_once(small(study="grid", **dict.fromkeys(sys.argv[3:], True), seed=9), root)
     print("trained", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -113,9 +113,9 @@ import sys
 from pathlib import Path
 from dognet.tracking.sync import Recorder
 root = Path({str(grid)!r})
-recorder = Recorder(f"sqlite:///{{root}}/mlflow.db", root)
-recorder.catch_up(root / "experiments")
-assert (recorder.added, recorder.trouble) == (set(), None)
+recorder = Recorder(f"sqlite:///{{root}}/mlflow.db", root, [root / "experiments"])
+recorder.catch_up()
+assert (recorder.added, recorder.trouble) == ({{}}, None)
 assert "mlflow" not in sys.modules
 """
     run(sys.executable, "-c", program)
@@ -191,7 +191,7 @@ def test_a_truncated_store_is_named_with_the_way_out(grid: Path, run: Run) -> No
     answer = run("dognet", "sync", check=False)
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
-    assert "the file is damaged; delete it, and `dognet sync` makes it anew" in answer.stderr
+    assert "the file is damaged: delete it, and `dognet sync` makes it anew" in answer.stderr
 
 
 def test_the_progress_of_many_is_shown_on_a_terminal(grid: Path, run: Run) -> None:
@@ -378,7 +378,8 @@ def test_a_moved_store_is_rebuilt(grid: Path, run: Run) -> None:
     answer = run("dognet", "sync", check=False)
     assert answer.returncode == 1
     assert "mlflow.db was moved, and MLflow looks for its artifacts in the old folder" in answer.stderr
-    assert run("dognet", "sync", "--rebuild").stdout == "12 recorded, 0 were there\n"
+    (moved / "mlflow.db").unlink()
+    assert run("dognet", "sync").stdout == "12 recorded, 0 were there\n"
 
 
 def test_a_uri_that_names_no_store_is_told_at_once_and_hurts_no_training(grid: Path, run: Run) -> None:

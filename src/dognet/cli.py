@@ -76,6 +76,8 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
     module = importlib.import_module(SUBCOMMANDS[name][0])
     parser = argparse.ArgumentParser(f"dognet {name}", description=module.command.__doc__)
     module.add_arguments(parser)
+    if name != "report":  # the others write to MLflow or show it
+        parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store, if not the one in conf/")
     options = parser.parse_args(words)
     if name not in ("plot", "export"):
         module.command(options, root)

@@ -26,8 +26,7 @@ def whole_run() -> Run:
 def record(run: Run, uri: str, root: Path) -> str:
     """Record the run with its pictures in MLflow's store at ``uri`` and return the run's id there."""
     store = Store(uri, root)
-    run_id = store.record(run.folder)
-    store.add_pictures(run.folder)
+    run_id = store.add_pictures(run.folder)
     dashboard.save(store, run.folder.name)
     return run_id
 

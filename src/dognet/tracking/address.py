@@ -14,6 +14,9 @@ from dognet.errors import UserError
 SERVERS, DATABASES = ("http", "https", "databricks"), ("postgresql", "mysql", "mssql")
 
 
+ANEW = "delete it, and `dognet sync` makes it anew from the run folders"
+
+
 class StoreError(UserError):
     """The store can't be reached or written: which one, and why."""
 
@@ -26,9 +29,6 @@ class RefusedError(StoreError):
     """The store turned down this one run: too large for a proxy, or no permission."""
 
 
-# --- its address
-
-
 def locate(tracking_uri: str | None, root: Path) -> str:
     """Return the URI of the store: the setting, else $MLFLOW_TRACKING_URI, else mlflow.db in ``root``; absolute."""
     uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db").strip()
@@ -39,6 +39,13 @@ def locate(tracking_uri: str | None, root: Path) -> str:
     if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
         return uri.rstrip("/")
     raise AddressError(f"tracking_uri {without_password(uri)} names no store that MLflow can write: {advice(uri)}")
+
+
+def store_uri(tracking_uri: str | None, root: Path) -> str:
+    """Return the URI of the store that is named, else of the one in the project's settings."""
+    from dognet.conf import compose
+
+    return locate(tracking_uri or compose(root).tracking_uri, root)
 
 
 def advice(uri: str) -> str:
@@ -70,12 +77,10 @@ def artifact_location(uri: str, root: Path, study: str) -> str | None:
     return ((file.parent if file else root.resolve()) / "mlartifacts" / study).as_uri()
 
 
-# --- what failed
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Return whether a server answered and turned down this request, while others may succeed."""
-    return 400 <= (status(error) or 0) < 500 and status(error) not in (401, 408, 429)
+def failure(uri: str, error: BaseException) -> StoreError:
+    """Return the error of a store; RefusedError where a server turned down this request, while others may succeed."""
+    refused = 400 <= (status(error) or 0) < 500 and status(error) not in (401, 408, 429)
+    return (RefusedError if refused else StoreError)(f"{without_password(uri)}: {reason(error)}")
 
 
 def status(error: BaseException) -> int | None:
@@ -102,7 +107,7 @@ def reason(error: BaseException) -> str:
     if "out-of-date database schema" in text:
         return "its tables are another MLflow's; 'mlflow db upgrade' and its URI brings older ones up to date"
     if "malformed" in text or "not a database" in text:
-        return "the file is damaged; delete it, and `dognet sync` makes it anew from the run folders"
+        return f"the file is damaged: {ANEW}"
     code = status(error)
     line = text.splitlines()[0].strip()
     if code in set(http.HTTPStatus) and ("Response body" in text or "Response text" in text or code == 413):

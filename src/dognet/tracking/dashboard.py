@@ -7,7 +7,6 @@ out of the page of MLflow 3.17; a test looks at it in a browser.
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import time
 import zlib
@@ -67,9 +66,8 @@ def compare(varied: Mapping[str, list[str]]) -> JSON:
     """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings."""
     figures = [CHOSEN_BY, TEST_ACCURACY]
     charts = [
-        *curves(),
+        *shared(varied),
         chart("PARALLEL", RUNS, selectedParams=list(varied), selectedMetrics=figures, showAllRuns=True),
-        *contour(varied),
         *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(CHOSEN_BY)) for x in axes(varied) or [axis("seed", "PARAM")]),
         chart("SCATTER", PAIRS, xaxis=axis(CHOSEN_BY), yaxis=axis(TEST_LOSS)),
     ]
@@ -87,34 +85,36 @@ def average(varied: Mapping[str, list[str]], runs: Sequence[RunData]) -> JSON:
     closed = {f"{mode}.{key}.{group}": False for group in sorted(map(str, groups))[:100]}
     bars = [chart("BAR", "final", metricKey=name) for name in (CHOSEN_BY, TEST_LOSS, TEST_ACCURACY)]
     grouping = {"aggregateFunction": "average", "groupByKeys": [{"mode": mode, "groupByData": key}]}
-    return page([*curves(), *contour(varied), *bars], varied, groupBy=grouping, groupsExpanded=closed)
+    return page([*shared(varied), *bars], varied, groupBy=grouping, groupsExpanded=closed)
 
 
 def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
     """Return the axes of the first two settings that vary and are numbers, the seeds aside."""
-    return [axis(name, "PARAM") for name, values in varied.items() if name not in SEEDS and are_numbers(values)][:2]
+    found = []
+    for name, values in varied.items():
+        with suppress(ValueError):
+            if name not in SEEDS and [float(value) for value in values]:
+                found.append(axis(name, "PARAM"))
+    return found[:2]
 
 
-def are_numbers(values: Sequence[str]) -> bool:
-    """Return whether all values are numbers."""
-    with suppress(ValueError):
-        return bool([float(value) for value in values])
-    return False
-
-
-def contour(varied: Mapping[str, list[str]]) -> list[JSON]:
-    """Return the chart of the final loss over two settings; none where fewer vary."""
-    pairs = itertools.pairwise(axes(varied))
-    return [chart("CONTOUR", PAIRS, xaxis=x, yaxis=y, zaxis=axis(CHOSEN_BY)) for x, y in pairs]
-
-
-def curves() -> list[JSON]:
-    """Return the charts of the curves over iterations on a logarithmic axis."""
-    same = {"xAxisScaleType": "log", "lineSmoothness": 0}
-    return [
-        chart("LINE", "train", metricKey=name, selectedMetricKeys=[name], scaleType=scale, **same)
+def shared(varied: Mapping[str, list[str]]) -> list[JSON]:
+    """Return the charts of both dashboards: curves over iterations, and the final loss over two settings that vary."""
+    charts = [
+        chart(
+            "LINE",
+            "train",
+            metricKey=name,
+            selectedMetricKeys=[name],
+            scaleType=scale,
+            xAxisScaleType="log",
+            lineSmoothness=0,
+        )
         for name, scale in CURVES.items()
     ]
+    if len(pair := axes(varied)) == 2:
+        charts.append(chart("CONTOUR", PAIRS, xaxis=pair[0], yaxis=pair[1], zaxis=axis(CHOSEN_BY)))
+    return charts
 
 
 def axis(key: str, kind: str = "METRIC") -> JSON:

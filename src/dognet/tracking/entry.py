@@ -9,13 +9,16 @@ import json
 import math
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from dognet.runs.folder import PIPELINE
 from dognet.runs.run import Images, Manifest, Point, Run, first_infinite
 from dognet.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Metric
 
 POINTS = 120  # of a curve: more of them took half of the recording, and the page draws them no better
 WITHOUT_SEED = "settings"  # the tag that runs share which differ in their seed only
@@ -27,15 +30,6 @@ class Identity(NamedTuple):
 
     tag: str
     value: str
-
-
-class Row(NamedTuple):
-    """A value of a metric: the time is in milliseconds since 1970."""
-
-    key: str
-    value: float
-    time: int
-    iteration: int
 
 
 def identity(folder: Path, manifest: Manifest) -> Identity:
@@ -80,12 +74,14 @@ def params(run: Run) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def metrics(run: Run) -> list[Row]:
+def metrics(run: Run) -> list[Metric]:
     """Return the curves, and as final/… the figures by which runs are compared.
 
     The times are derived from the run's own, so recording it again adds no row. An infinite loss is left out: MLflow
     would turn it into 1.8e308, and its charts would reach that far.
     """
+    from mlflow.entities import Metric
+
     if not run.finished:
         return []
     start, end = times(run)
@@ -93,13 +89,13 @@ def metrics(run: Run) -> list[Row]:
     points = [curve[k] for k in np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int)]
     last = points[-1].iteration or 1
     rows = [
-        Row(name.replace("_", "/", 1), value, start + (end - start) * point.iteration // last, point.iteration)
+        Metric(name.replace("_", "/", 1), value, start + (end - start) * point.iteration // last, point.iteration)
         for point in points
         for name, value in zip(Point._fields[1:], point[1:], strict=True)
         if value is not None
     ]
     figures = run.figures.figures() | ({} if run.manifest.seconds is None else {"seconds": run.manifest.seconds})
-    rows += [Row(f"final/{name}", value, end, 0) for name, value in figures.items() if value is not None]
+    rows += [Metric(f"final/{name}", value, end, 0) for name, value in figures.items() if value is not None]
     return [row for row in rows if math.isfinite(row.value)]
 
 
@@ -128,11 +124,13 @@ def tags(run: Run) -> dict[str, str]:
     return {name: str(value)[:5000] for name, value in values.items() if value is not None}
 
 
-def datasets(run: Run) -> list[tuple[str, str, str, str]]:
-    """Return (name, digest, kind of source, source) of the train and the test images."""
-    hashes = {"train": run.images.train_sha256, "test": run.manifest.test_sha256}
-    return [
-        (part, sha256[:36], "local", json.dumps({"uri": f"data/{run.images.source}/{part}.csv"}))
-        for part, sha256 in hashes.items()
-        if sha256
-    ]
+def datasets(run: Run) -> list[DatasetInput]:
+    """Return the train and the test images."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for part, sha256 in {"train": run.images.train_sha256, "test": run.manifest.test_sha256 or ""}.items():
+        source = json.dumps({"uri": f"data/{run.images.source}/{part}.csv"})
+        tag = InputTag("mlflow.data.context", part)
+        inputs.append(DatasetInput(Dataset(part, sha256[:36], "local", source), [tag]))
+    return inputs

@@ -25,8 +25,8 @@ from dognet.files import write
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
 from dognet.tracking import entry, store
+from dognet.tracking.address import store_uri
 from dognet.tracking.store import Store
-from dognet.tracking.sync import URI_HELP, store_uri
 
 HERE = Path(__file__).resolve().parent
 # the __init__.py of the model's own package dognet: where dognet is installed, its other modules are still found
@@ -42,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
     parser.add_argument("--to", metavar="FOLDER", type=Path, help="a new folder, if not models/<study>")
     parser.add_argument("--register", metavar="NAME", help="into MLflow's registry, and no folder unless --to says so")
-    parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
@@ -140,8 +139,12 @@ def register(run: Run, name: str, opened: Store) -> str:
             client.log_model_artifacts(model.model_id, str(Path(temporary, "model")))
         client.finalize_logged_model(model.model_id, "READY")
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, run.settings.ITERS)])
-        rows = [row for row in entry.metrics(run) if row.key.startswith("final/")]  # the curves show how it began
-        client.log_batch(run_id, [Metric(*row, model_id=model.model_id, run_id=run_id) for row in rows])
+        of_model = [
+            Metric(one.key, one.value, one.timestamp, one.step, model.model_id, run_id=run_id)
+            for one in entry.metrics(run)
+            if one.key.startswith("final/")  # the curves show how it began
+        ]
+        client.log_batch(run_id, of_model)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         about = f"study {run.manifest.study}, run {run.folder.name}: {figures(run)}, digest {run.manifest.digest}"

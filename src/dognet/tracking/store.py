@@ -9,33 +9,37 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
 
+from dognet.errors import UserError
 from dognet.runs.digest import hash_of
 from dognet.runs.folder import RunError, read_run
 from dognet.runs.run import Run
+from dognet.study import read_study, study_files
 from dognet.tracking import entry
 from dognet.tracking.address import (
+    ANEW,
     SERVERS,
     AddressError,
     RefusedError,
     StoreError,
     artifact_location,
-    is_refusal,
-    reason,
+    failure,
     sqlite_file,
-    without_password,
 )
 from dognet.tracking.entry import Identity
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as Entry
 
 QUIET = {  # for MLflow, before it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -49,7 +53,6 @@ QUIET = {  # for MLflow, before it is imported
     "MLFLOW_UV_AUTO_DETECT": "false",  # or a model gets the uv.lock of the folder that one is in
 }
 SMALL = 10_000  # weights; larger arrays are not copied as CSV, which nobody would read
-PICTURES = (".svg", ".png")
 NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the description
 
 
@@ -76,34 +79,37 @@ def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
 class Store:
     """An MLflow store, opened for recording; an SQLite file is made where there is none.
 
-    ``questions`` are the descriptions of the studies. One process at a time writes, as SQLite would lose rows
-    otherwise; each waits its turn for up to ``wait`` seconds. Whatever fails is raised as StoreError.
+    One process at a time writes, as SQLite would lose rows otherwise; each waits its turn for up to ``wait`` seconds.
+    Whatever fails is raised as StoreError.
     """
 
-    def __init__(self, uri: str, root: Path, questions: Mapping[str, str] | None = None, wait: float = 120) -> None:
+    def __init__(self, uri: str, root: Path, wait: float = 120) -> None:
         if uri == "none":
             raise AddressError("tracking_uri is none")
         quiet()
         from mlflow import MlflowClient
         from mlflow.entities import ViewType
 
-        self.uri, self.root, self.questions = uri, root, questions or {}
-        self.file = sqlite_file(uri)
+        self.uri, self.root, self.file = uri, root, sqlite_file(uri)
         if self.file and self.file.is_dir():
             raise AddressError(f"{uri}: {self.file} is a folder: name a file, as in sqlite:///mlflow.db")
         if self.file and set("%?") & set(str(self.file)):
             raise AddressError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
-        place = Path(tempfile.gettempdir(), f"dognet-{os.getuid()}-{hash_of({'uri': uri})}")
-        self.lock = FileLock(f"{self.file or place}.lock", timeout=wait, mode=0o666)  # less the umask, for a group
-        self.experiments: dict[str, str] = {}
+        locked = self.file or Path(tempfile.gettempdir(), f"dognet-{os.getuid()}-{hash_of({'uri': uri})}")
+        self.lock = FileLock(f"{locked}.lock", timeout=wait, mode=0o666)  # less the umask, for a group
+        self.experiments: dict[str, str] = {}  # ids by study
         with self.writing():
             if self.file:
                 prepare(self.file)
             elif not uri.startswith(SERVERS):
                 try_database(uri)
             self.client = MlflowClient(tracking_uri=uri)
-            for experiment in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
-                self.check_place(experiment.name, experiment.artifact_location)
+            for one in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
+                place, here = one.artifact_location or "", artifact_location(uri, root, one.name)
+                if self.file and place.endswith(f"/mlartifacts/{one.name}") and place != here:
+                    raise StoreError(
+                        f"{self.file} was moved, and MLflow looks for its artifacts in the old folder: {ANEW}"
+                    )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -115,71 +121,55 @@ class Store:
             with self.lock:
                 yield
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-            kind = RefusedError if is_refusal(error) else StoreError
-            raise kind(f"{without_password(self.uri)}: {reason(error)}") from error
-
-    def check_place(self, study: str, location: str | None) -> None:
-        """Raise StoreError where an SQLite store was moved: MLflow looks for artifacts at their old, absolute place."""
-        here = artifact_location(self.uri, self.root, study)
-        if self.file and location != here and re.fullmatch(f"file:.*/mlartifacts/{re.escape(study)}", location or ""):
-            raise StoreError(
-                f"{self.file} was moved, and MLflow looks for its artifacts in the old folder: "
-                "`dognet sync --rebuild` makes it anew from the run folders"
-            )
+            raise failure(self.uri, error) from error
 
     def experiment(self, study: str) -> str:
-        """Return the id of the study's experiment: made if there is none, restored if it was deleted."""
+        """Return the id of the study's experiment: made if there is none, restored if it was deleted.
+
+        The study's question becomes its description, unless it has one.
+        """
         if study not in self.experiments:
+            note = {}
+            with suppress(KeyError, UserError):  # a study without a file, or with a broken one
+                note = {NOTE: read_study(study_files(self.root)[study]).question}
             found = self.client.get_experiment_by_name(study)
-            question = self.questions.get(study)
-            note = {NOTE: question} if question else {}
-            if found and found.lifecycle_stage == "deleted":
+            if found is None:
+                kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is a language model's
+                location = artifact_location(self.uri, self.root, study)
+                self.experiments[study] = self.client.create_experiment(study, location, kind | note)
+                return self.experiments[study]
+            if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
-            if found and question and NOTE not in found.tags:
-                self.client.set_experiment_tag(found.experiment_id, NOTE, question)
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is that of a language model
-            location = artifact_location(self.uri, self.root, study)
-            self.experiments[study] = (
-                found.experiment_id if found else self.client.create_experiment(study, location, kind | note)
-            )
+            for tag in note.keys() - found.tags.keys():
+                self.client.set_experiment_tag(found.experiment_id, tag, note[tag])
+            self.experiments[study] = found.experiment_id
         return self.experiments[study]
 
     def studies(self) -> dict[str, str]:
         """Return the experiments that have runs, by name, the latest first."""
         with self.writing():
-            experiments = self.client.search_experiments(order_by=["last_update_time DESC"])
-            return {
-                experiment.name: experiment.experiment_id
-                for experiment in experiments
-                if self.client.search_runs([experiment.experiment_id], max_results=1)
-            }
+            found = self.client.search_experiments(order_by=["last_update_time DESC"])
+            ids = {one.name: one.experiment_id for one in found}
+            return {name: one for name, one in ids.items() if self.client.search_runs([one], max_results=1)}
 
-    def is_deleted(self, study: str) -> bool:
-        """Return whether MLflow has the study, but only deleted."""
-        with self.writing():
-            return self.client.get_experiment_by_name(study) is not None and study not in self.studies()
-
-    def recorded(self, study: str) -> dict[Identity, float]:
-        """Return the runs of a study that the store holds whole: until which start a run counts as that one.
-
-        That is infinity for an active run. A deleted one stays deleted, but when the run is trained again later, that
-        is a new one.
-        """
+    def search(self, study: str, query: str = "") -> Iterator[Entry]:
+        """Yield MLflow's runs of a study that match, those that were deleted too."""
         from mlflow.entities import ViewType
 
+        token = None
+        while token != "":
+            page = self.client.search_runs([self.experiment(study)], query, ViewType.ALL, 1000, page_token=token)
+            yield from page
+            token = page.token or ""
+
+    def recorded(self, study: str) -> dict[Identity, float]:
+        """Return the runs of a study that the store holds whole: until which start a run counts as that one."""
         found: dict[Identity, float] = {}
         with self.writing():
-            experiment, token = self.experiment(study), None
-            while token != "":
-                page = self.client.search_runs(
-                    [experiment], "attributes.status != 'RUNNING'", ViewType.ALL, 1000, page_token=token
-                )
-                for run in page:
-                    until = float("inf") if run.info.lifecycle_stage == "active" else run.info.start_time
-                    for tag in {"digest", "failed"} & run.data.tags.keys():
-                        key = Identity(tag, run.data.tags[tag])
-                        found[key] = max(until, found.get(key, 0))
-                token = page.token or ""
+            for run in self.search(study, "attributes.status != 'RUNNING'"):
+                for tag in {"digest", "failed"} & run.data.tags.keys():
+                    key = Identity(tag, run.data.tags[tag])
+                    found[key] = max(until(run), found.get(key, 0))
         return found
 
     def record(self, folder: Path) -> str:
@@ -188,10 +178,9 @@ class Store:
         Raises RunError where the folder holds no whole run, RefusedError where the store takes others but not this one.
         """
         with checked_copy(folder) as run, self.writing():
-            experiment = self.experiment(run.manifest.study)
-            if run_id := self.find_whole(experiment, run):
-                return run_id
-            run_id = self.find_unfinished(experiment, run) or self.create(experiment, run)
+            if whole := self.find_whole(run):
+                return whole
+            run_id = self.find_unfinished(run) or self.create(run)
             try:
                 with self.writing():
                     self.fill(run_id, run)
@@ -201,63 +190,64 @@ class Store:
                 raise
         return run_id
 
-    def find_whole(self, experiment: str, run: Run) -> str | None:
+    def find_whole(self, run: Run) -> str | None:
         """Return MLflow's id of the run if it is whole; it may have been deleted there since."""
-        from mlflow.entities import ViewType
-
         tag, value = entry.identity(run.folder, run.manifest)
-        whole = f"tags.{tag} = '{value}' and attributes.status != 'RUNNING'"
-        for found in self.client.search_runs([experiment], whole, ViewType.ALL):
-            if found.info.lifecycle_stage == "active" or found.info.start_time >= entry.start_time(run.manifest):
+        for found in self.search(run.manifest.study, f"tags.{tag} = '{value}' and attributes.status != 'RUNNING'"):
+            if until(found) >= entry.start_time(run.manifest):
                 return str(found.info.run_id)
         return None
 
-    def find_unfinished(self, experiment: str, run: Run) -> str | None:
+    def find_unfinished(self, run: Run) -> str | None:
         """Return MLflow's id of the run where an interrupted or refused recording left it.
 
         Other runs that the folder left unfinished or failed were replaced by this one: they are deleted.
         """
-        start, _ = entry.times(run)
-        unfinished = f"tags.folder = '{run.folder.name}' and attributes.status != 'FINISHED'"
         same = None
-        for found in self.client.search_runs([experiment], unfinished):
-            if found.info.start_time == start:
-                same = str(found.info.run_id)
-            else:
-                self.client.delete_run(found.info.run_id)
+        query = f"tags.folder = '{run.folder.name}' and attributes.status != 'FINISHED'"
+        for info in [found.info for found in self.search(run.manifest.study, query)]:
+            if info.lifecycle_stage == "active" and info.start_time == entry.times(run)[0]:
+                same = str(info.run_id)
+            elif info.lifecycle_stage == "active":
+                self.client.delete_run(info.run_id)
         return same
 
-    def create(self, experiment: str, run: Run) -> str:
+    def create(self, run: Run) -> str:
         """Create MLflow's run, which is RUNNING until it is filled."""
-        name = entry.run_name(run.settings, run.images)
+        experiment, name = self.experiment(run.manifest.study), entry.run_name(run.settings, run.images)
         return str(self.client.create_run(experiment, entry.times(run)[0], entry.tags(run), name).info.run_id)
 
     def fill(self, run_id: str, run: Run) -> None:
         """Give MLflow's run all that the folder holds; its identity and its end come last."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+        from mlflow.entities import Param, RunTag
 
-        inputs = [(Dataset(*dataset), InputTag("mlflow.data.context", dataset[0])) for dataset in entry.datasets(run)]
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [tag]) for dataset, tag in inputs])
+        self.client.log_inputs(run_id, entry.datasets(run))
         self.client.log_artifacts(run_id, str(run.folder))
-        metrics = [Metric(*row) for row in entry.metrics(run)]
         params = [Param(name, value) for name, value in entry.params(run).items()]
-        self.client.log_batch(run_id, metrics, params, [RunTag(*entry.identity(run.folder, run.manifest))])
+        identity = RunTag(*entry.identity(run.folder, run.manifest))
+        self.client.log_batch(run_id, entry.metrics(run), params, [identity])
         self.client.set_terminated(run_id, "FINISHED" if run.finished else "FAILED", entry.times(run)[1])
 
-    def add_pictures(self, folder: Path) -> None:
-        """Add the pictures of a run folder to MLflow's run, unless they are there."""
+    def add_pictures(self, folder: Path) -> str:
+        """Record the run of a folder, add the pictures that were drawn since, and return MLflow's id of it."""
         run_id = self.record(folder)
         with self.writing():
             there = {file.path: file.file_size for file in self.client.list_artifacts(run_id)}
             for picture in pictures(folder):
                 if there.get(picture.name) != picture.stat().st_size:
                     self.client.log_artifact(run_id, str(picture))
+        return run_id
 
     def analyze(self) -> None:
         """Let SQLite look at what it holds: sorting a table of 10 000 runs then takes 0.1 s instead of 13 s."""
         if self.file:
             with self.writing(), closing(sqlite3.connect(self.file)) as database:
                 database.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
+
+
+def until(run: Entry) -> float:
+    """Return until which start a run counts as this one: one deleted stays so, but trained again it is a new one."""
+    return float("inf") if run.info.lifecycle_stage == "active" else run.info.start_time
 
 
 def quiet() -> None:
@@ -295,23 +285,9 @@ def try_database(uri: str) -> None:
     engine.dispose()
 
 
-def rebuild(uri: str) -> None:
-    """Put an SQLite store aside as <name>.old, so that the next recording makes it anew."""
-    file = sqlite_file(uri)
-    if not file:
-        raise AddressError("--rebuild is for an SQLite store, as sqlite:///mlflow.db")
-    for rest in ("", "-wal", "-shm"):
-        Path(f"{file}.old{rest}").unlink(missing_ok=True)
-        if Path(f"{file}{rest}").exists():
-            Path(f"{file}{rest}").rename(f"{file}.old{rest}")
-
-
-# --- the folder
-
-
 def pictures(folder: Path) -> list[Path]:
     """Return the pictures in a run folder."""
-    return sorted(path for path in folder.iterdir() if path.suffix in PICTURES)
+    return sorted(path for path in folder.glob("*") if path.suffix in (".svg", ".png"))
 
 
 @contextmanager

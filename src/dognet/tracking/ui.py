@@ -12,9 +12,8 @@ from pathlib import Path
 
 from dognet.errors import UserError
 from dognet.tracking import dashboard
-from dognet.tracking.address import sqlite_file, without_password
+from dognet.tracking.address import sqlite_file, store_uri, without_password
 from dognet.tracking.store import Store, quiet
-from dognet.tracking.sync import URI_HELP, store_uri
 
 HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant covers a quarter of the page
 NO_RUNS = "MLflow has no runs yet: dognet trains one, `dognet sync` records what is trained"
@@ -28,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet ui``."""
     parser.add_argument("study", nargs="?", help="only this one")
     parser.add_argument("--port", type=int, help="5000 if it is free, else any")
-    parser.add_argument("--tracking-uri", metavar="URI", help=URI_HELP)
 
 
 def command(options: argparse.Namespace, root: Path) -> None:
@@ -37,8 +35,7 @@ def command(options: argparse.Namespace, root: Path) -> None:
     if uri.startswith("http"):
         show(prepare(Store(uri, root), options.study), without_password(uri))
         return
-    file = sqlite_file(uri)
-    if file and not file.exists():
+    if (file := sqlite_file(uri)) and not file.exists():
         raise ServerError(NO_RUNS)
     with listen(options.port) as listener:
         port = listener.getsockname()[1]
@@ -50,14 +47,10 @@ def command(options: argparse.Namespace, root: Path) -> None:
 def prepare(store: Store, study: str | None) -> dict[str, str]:
     """Return the experiment of each study with runs, or of this one, the latest first; update its dashboards."""
     studies = store.studies()
-    if study is not None and study not in studies:
-        if store.is_deleted(study):
-            raise ServerError(f"study {study} is deleted in MLflow: `dognet sync` tells the way back")
-        raise ServerError(
-            f"MLflow has no study {study}, it has {', '.join(studies) or 'none'}; `dognet sync` records runs"
-        )
     if not studies:
         raise ServerError(NO_RUNS)
+    if study and study not in studies:
+        raise ServerError(f"MLflow has no study {study}, it has {', '.join(studies)}; `dognet sync` records runs")
     chosen = {study: studies[study]} if study else studies
     for name in chosen:
         dashboard.save(store, name)
