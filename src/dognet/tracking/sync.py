@@ -217,10 +217,11 @@ def give_up(recorder: Recorder, ending: threading.Lock) -> None:
     ended = time.monotonic()
     while True:
         time.sleep(0.2)
-        now, begin = time.monotonic(), max([ended, *recorder.progress[:1]])
+        if not recorder.progress:  # the store is not open yet, which has limits of its own
+            continue
+        now, begin = time.monotonic(), max(ended, recorder.progress[0])
         count = sum(recorded > begin for recorded in recorder.progress)
-        slow = now > begin + 2 * PATIENCE + count or now > max(begin, *recorder.progress[-1:]) + PATIENCE
-        if recorder.store and slow:  # opening it has limits of its own
+        if now > begin + 2 * PATIENCE + count or now > max(begin, recorder.progress[-1]) + PATIENCE:
             address = without_password(recorder.uri)
             recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
             end(recorder, ending)
