@@ -79,13 +79,13 @@ class Recorder:
 
     def sift(self, *, asking: bool = False) -> None:
         """Set aside the missing runs that MLflow has; unless ``asking``, as far as it is known without importing it."""
+        for study in {manifest.study for manifest in self.missing.values()} - self.known.keys():
+            known = store.recorded(self.uri, self.root, study)
+            if known is None and asking:
+                known = self.open().recorded(study)
+            if known is not None:
+                self.known[study] = known
         for path, manifest in list(self.missing.items()):
-            if manifest.study not in self.known:
-                known = store.recorded(self.uri, self.root, manifest.study)
-                if known is None and asking:
-                    known = self.open().recorded(manifest.study)
-                if known is not None:
-                    self.known[manifest.study] = known
             if self.until(path, manifest) >= entry.start_time(manifest):
                 self.there[path] = self.missing.pop(path)
 
