@@ -134,11 +134,6 @@ def export(grid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     return work
 
 
-def folder_of(root: Path, name: str) -> Path:
-    """The folder of the run of this name of the study grid."""
-    return root / "experiments" / "grid" / "runs" / name
-
-
 def rewrite(folder: Path, **metrics: float) -> None:
     """Give a run other figures, with the checksums that fit them."""
     values = json.loads((folder / "metrics.json").read_text()) | metrics
