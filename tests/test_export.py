@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ from conftest import REPOSITORY, environment, loopback_alone, run_in, small, wai
 from test_disk import mounted
 from test_tracking_server import answers, free_port
 
+from dognet.cli import run_subcommand
+from dognet.errors import UserError
 from dognet.network import NNet
 from dognet.runs.folder import ended_runs, fail, read_config, read_manifest, read_run, write_manifest
 from dognet.settings import Csv
 from dognet.stages.once import run_once
+from dognet.tracking.sync import Recorder
 
 pytestmark = pytest.mark.process
 
@@ -110,9 +113,25 @@ def own_images(root: Path) -> Path:
     return run_once(settings, root).folder
 
 
-def folder_of(root: Path, name: str) -> Path:
-    """The folder of the run of this name of the study grid."""
-    return root / "experiments" / "grid" / "runs" / name
+Export = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def export(grid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Export:
+    """Does ``dognet export`` in this process, which has imported MLflow; returns its output and its error."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(grid)
+
+    def work(*words: str) -> tuple[str, str]:
+        fault = ""
+        try:
+            run_subcommand("export", words, grid)
+        except (UserError, OSError) as error:
+            fault = str(error)
+        output, errors = capsys.readouterr()
+        return output, errors + fault
+
+    return work
 
 
 def rewrite(folder: Path, **metrics: float) -> None:
@@ -191,54 +210,47 @@ def test_a_model_is_loaded_beside_dognet_too(grid: Path) -> None:
 # --- which run
 
 
-def test_the_best_run_is_that_with_the_least_train_loss_whatever_its_test_accuracy(grid: Path) -> None:
+def test_the_best_run_is_that_with_the_least_train_loss_whatever_its_test_accuracy(grid: Path, export: Export) -> None:
     every = [run for run in ended_runs(grid / "experiments") if run.folder != grid / BEST]
     rewrite(grid / BEST, test_accuracy=0.1, test_loss=9.0)
     for run in every:
         assert run.figures.train_loss > read_run(grid / BEST).figures.train_loss
         assert run.figures.test_accuracy > 0.1
-    answer = run_in(grid)("dognet", "export", "grid")
-    assert answer.stdout.startswith(f"{BEST}: train loss ")
+    assert export("grid")[0].startswith(f"{BEST}: train loss ")
     assert (grid / "models/grid/artifacts/weights.npz").read_bytes() == (grid / BEST / "weights.npz").read_bytes()
 
 
-def test_without_a_name_it_is_the_run_of_dvc_repro(grid: Path) -> None:
+def test_without_a_name_it_is_the_run_of_dvc_repro(grid: Path, export: Export) -> None:
     shutil.copytree(grid / BEST, grid / "experiments" / "pipeline")
     rewrite(grid / "experiments" / "pipeline")
-    assert run_in(grid)("dognet", "export").stdout.splitlines()[0].startswith("experiments/pipeline: train loss ")
+    assert export()[0].startswith("experiments/pipeline: train loss ")
 
 
-def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path) -> None:
-    export = run_in(grid)
+def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path, export: Export) -> None:
     second = sorted((run.figures.train_loss, run.folder) for run in ended_runs(grid))[1][1].relative_to(grid)
     (grid / BEST / "curve.csv").write_text("")
-    answer = export("dognet", "export", BEST, check=False)
     damage = f"{BEST}/curve.csv: changed since it was written (its sha256 differs from run.json's)"
-    assert (answer.returncode, answer.stderr) == (1, f"dognet export: {damage}\n")
-    answer = export("dognet", "export", "grid")
-    assert answer.stdout.startswith(f"{second}: ")
+    assert export(BEST) == ("", damage)
+    output, errors = export("grid")
+    assert output.startswith(f"{second}: ")
     where = f"grid: run={Path(BEST).name}: curve.csv"
-    assert answer.stderr == f"{where}: changed since it was written (its sha256 differs from run.json's): passed by\n"
+    assert errors == f"{where}: changed since it was written (its sha256 differs from run.json's): passed by\n"
     manifest, (_, images) = read_manifest(grid / second), read_config(grid / second)
     settings = small(hiddenNodes=4, stepSize=1.0, seed=int(second.name[-1]), study="grid")
     fail(grid / second, settings, images, manifest, FloatingPointError("too large"))
-    answer = export("dognet", "export", str(second), check=False)
-    line = f"dognet export: {second}: this run failed (FloatingPointError: too large), it has no network\n"
-    assert (answer.returncode, answer.stderr) == (1, line)
-    assert str(second) not in export("dognet", "export", "grid", "--to", "other").stdout
+    line = f"{second}: this run failed (FloatingPointError: too large), it has no network"
+    assert export(str(second)) == ("", line)
+    assert str(second) not in export("grid", "--to", "other")[0]
 
 
-def test_the_columns_are_the_pixels_that_the_run_was_trained_on_whatever_the_images_are_now(grid: Path) -> None:
+def test_the_columns_are_the_pixels_that_the_run_was_trained_on_whatever_the_images_are_now(
+    grid: Path, export: Export
+) -> None:
     folder = own_images(grid)
     shutil.rmtree(grid / "data")
-    assert columns(grid, folder) == ["links", "Mitte", "right, below"]
-
-
-def columns(root: Path, what: Path) -> list[str]:
-    """The names of the inputs of a model."""
-    to = root / what.name
-    run_in(root)("dognet", "export", str(what), "--to", str(to))
-    return list(json.loads((to / "input_example.json").read_text())["columns"])
+    export(str(folder), "--to", "given")
+    columns = json.loads((grid / "given/input_example.json").read_text())["columns"]
+    assert columns == ["links", "Mitte", "right, below"]
 
 
 # --- what the folder holds
@@ -251,7 +263,8 @@ def test_a_model_holds_no_pickle_no_path_of_this_machine_and_no_address(grid: Pa
     assert answer.stderr == ""
     assert answer.stdout.splitlines()[1:] == ["models/grid"]
     files = {path.relative_to(grid / "models/grid").as_posix() for path in grid.rglob("models/grid/**/*.*")}
-    code = {"served.py", "code/dognet/__init__.py", "code/dognet/network/__init__.py", "code/dognet/descent.py"}
+    network = {f"code/dognet/network/{name}.py" for name in ("__init__", "descent", "gradient", "nnet")}
+    code = {"served.py", "code/dognet/__init__.py", *network}
     environments = {"requirements.txt", "conda.yaml", "python_env.yaml"}
     examples = {"input_example.json", "serving_input_example.json"}
     assert files - {"code/dognet"} == {*code, *environments, *examples, "artifacts/weights.npz"}
@@ -264,11 +277,11 @@ def test_a_model_holds_no_pickle_no_path_of_this_machine_and_no_address(grid: Pa
     assert "python_model:" not in (grid / "models/grid/MLmodel").read_text()  # where MLflow notes a pickle
 
 
-def test_a_model_says_what_it_is_and_needs_what_is_installed(grid: Path) -> None:
+def test_a_model_says_what_it_is_and_needs_what_is_installed(grid: Path, export: Export) -> None:
     import mlflow
     from mlflow.models import Model
 
-    run_in(grid)("dognet", "export", "grid")
+    export("grid")
     model, run = Model.load(str(grid / "models/grid")), read_run(grid / BEST)
     assert model.metadata["digest"] == run.manifest.digest
     settings = run.settings.training()
@@ -299,11 +312,12 @@ def test_an_export_that_is_ended_leaves_no_half_model_and_can_be_repeated(grid: 
     assert (grid / "given" / "MLmodel").is_file()
 
 
-def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, bare: Path) -> None:
+def test_a_folder_may_have_any_name_and_is_made_with_those_above_it(grid: Path, bare: Path, export: Export) -> None:
     to = grid / "für dich" / "hier" / "100 % #1?"
-    run_in(grid)("dognet", "export", "grid", "--to", str(to))
+    export("grid", "--to", str(to))
     (grid / "empty").mkdir()  # one that is empty may be there
-    run_in(grid)("dognet", "export", "grid", "--to", "empty")
+    export("grid", "--to", "empty")
+    assert (grid / "empty/MLmodel").is_file()
     program = "import mlflow; print(mlflow.pyfunc.load_model('.').metadata.metadata['study'])"
     words = [bare / "python", "-c", program]
     answer = subprocess.run(words, cwd=to, env=receiver(bare, grid), capture_output=True, text=True, check=True)
@@ -328,18 +342,17 @@ def table(root: Path, name: str) -> list[tuple[Any, ...]]:
         return database.execute(f"SELECT * FROM {name}").fetchall()
 
 
-def test_a_run_is_registered_once_under_a_name(grid: Path) -> None:
+def test_a_run_is_registered_once_under_a_name(grid: Path, export: Export) -> None:
     from mlflow import MlflowClient
 
-    export, run = run_in(grid), read_run(grid / BEST)
-    first = export("dognet", "export", "grid", "--register", "boards")
-    assert (first.stdout.splitlines()[1:], first.stderr) == (["models:/boards/1"], "")
+    run = read_run(grid / BEST)
+    output, errors = export("grid", "--register", "boards")
+    assert (output.splitlines()[1:], errors) == (["models:/boards/1"], "")
     assert not (grid / "models").exists()
     before = table(grid, "metrics")
-    again = export("dognet", "export", BEST, "--register", "boards")
-    assert again.stdout.splitlines()[1:] == ["models:/boards/1 was there"]
+    assert export(BEST, "--register", "boards")[0].splitlines()[1:] == ["models:/boards/1 was there"]
     other = "experiments/grid/runs/hiddenNodes=2,stepSize=0.3,ITERS=150,seed=1"
-    assert "models:/boards/2\n" in export("dognet", "export", other, "--register", "boards").stdout
+    assert "models:/boards/2\n" in export(other, "--register", "boards")[0]
     assert len(table(grid, "model_versions")) == len(table(grid, "logged_models")) == 2
     assert table(grid, "metrics")[: len(before)] == before
     client = MlflowClient(f"sqlite:///{grid}/mlflow.db")
@@ -354,7 +367,9 @@ def test_a_run_is_registered_once_under_a_name(grid: Path) -> None:
     shown = {metric.key: metric.value for metric in model.metrics or ()}
     assert shown.items() >= {"final/train_loss": run.figures.train_loss}.items()
     assert not [name for name in shown if name.startswith("train/")]  # nothing of how it began
-    assert "12 recorded" not in export("dognet", "sync").stdout  # the two were there
+    recorder = Recorder(f"sqlite:///{grid}/mlflow.db", grid, [grid / "experiments"])
+    recorder.catch_up()
+    assert (len(recorder.added), len(recorder.there)) == (10, 2)
 
 
 def test_a_registered_model_is_loaded_by_its_name_and_registered_again_when_the_project_was_moved(
@@ -404,16 +419,15 @@ def test_a_registered_model_is_loaded_by_its_name_and_registered_again_when_the_
         (["grid", "--register", "x", "--tracking-uri", "none"], "tracking_uri is none"),
     ],
 )
-def test_what_goes_wrong_is_told_in_one_line(grid: Path, words: list[str], told: str) -> None:
+def test_what_goes_wrong_is_told_in_one_line(grid: Path, export: Export, words: list[str], told: str) -> None:
     (grid / "experiments/empty").mkdir()
     (grid / "experiments/empty/study.yaml").touch()
     (grid / "experiments/half/runs/one").mkdir(parents=True)
     (grid / "full").mkdir()
     (grid / "full/file").touch()
-    answer = run_in(grid)("dognet", "export", *words, check=False)
-    assert answer.returncode == 1
-    assert answer.stderr.startswith(f"dognet export: {told.format(root=grid)}")
-    assert answer.stderr.count("\n") == 1
+    _, error = export(*words)
+    assert error.startswith(told.format(root=grid))
+    assert "\n" not in error
     assert not (grid / "models").exists()
 
 

@@ -184,6 +184,9 @@ def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dic
     }
     kinds = [chart["kind"] for chart in page.evaluate(CHARTS)]
     assert kinds == ["scatter", "scatter", "contour", *5 * ["bar"]]
+    lines = "one.name && one.x?.length > 1 && !(one.fill && one.fill != 'none')"
+    first = "document.querySelector('.js-plotly-plot').data"
+    assert len(set(page.evaluate(f"() => {first}.filter(one => {lines}).map(one => one.line.color)"))) == 4
     mean = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')][3].data[0].x.map(Number)")
     found = figures(swept)
     losses = [

@@ -79,13 +79,13 @@ class Recorder:
 
     def sift(self, *, asking: bool = False) -> None:
         """Set aside the missing runs that MLflow has; unless ``asking``, as far as it is known without importing it."""
+        for study in {manifest.study for manifest in self.missing.values()} - self.known.keys():
+            known = store.recorded(self.uri, self.root, study)
+            if known is None and asking:
+                known = self.open().recorded(study)
+            if known is not None:
+                self.known[study] = known
         for path, manifest in list(self.missing.items()):
-            if manifest.study not in self.known:
-                known = store.recorded(self.uri, self.root, manifest.study)
-                if known is None and asking:
-                    known = self.open().recorded(manifest.study)
-                if known is not None:
-                    self.known[manifest.study] = known
             if self.until(path, manifest) >= entry.start_time(manifest):
                 self.there[path] = self.missing.pop(path)
 
@@ -217,10 +217,11 @@ def give_up(recorder: Recorder, ending: threading.Lock) -> None:
     ended = time.monotonic()
     while True:
         time.sleep(0.2)
-        now, begin = time.monotonic(), max([ended, *recorder.progress[:1]])
+        if not recorder.progress:  # the store is not open yet, which has limits of its own
+            continue
+        now, begin = time.monotonic(), max(ended, recorder.progress[0])
         count = sum(recorded > begin for recorded in recorder.progress)
-        slow = now > begin + 2 * PATIENCE + count or now > max(begin, *recorder.progress[-1:]) + PATIENCE
-        if recorder.store and slow:  # opening it has limits of its own
+        if now > begin + 2 * PATIENCE + count or now > max(begin, recorder.progress[-1]) + PATIENCE:
             address = without_password(recorder.uri)
             recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
             end(recorder, ending)
