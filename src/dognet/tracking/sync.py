@@ -219,7 +219,7 @@ def give_up(recorder: Recorder, ending: threading.Lock) -> None:
         time.sleep(0.2)
         now, begin = time.monotonic(), max([ended, *recorder.progress[:1]])
         count = sum(recorded > begin for recorded in recorder.progress)
-        slow = now > begin + 2 * PATIENCE + count or now > max(begin, *recorder.progress[-1:]) + PATIENCE
+        slow = now > begin + 2 * PATIENCE + count or now > max([begin, *recorder.progress[-1:]]) + PATIENCE
         if recorder.store and slow:  # opening it has limits of its own
             address = without_password(recorder.uri)
             recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
