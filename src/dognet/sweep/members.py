@@ -61,8 +61,9 @@ def members_of_grid(study: Study, root: Path) -> Members:
     members = Members(study, [], {})
     for point in points_of_study(root, study):
         if run := point.run():
-            swept = {name: value_of(point.settings, name, value) for name, value in point.swept.items()}
-            members.finished.append((settings_of(run) | swept, run))
+            of_images = [name for name in point.swept if name.startswith("data.")]
+            values = {name: value_of(point.settings, name, point.swept[name]) for name in of_images}
+            members.finished.append((settings_of(run) | values, run))
         else:
             members.missing[point.name] = why_missing(point.folder, point.reason())
     return members
