@@ -94,13 +94,13 @@ def test_a_longer_run_resumes_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("study=/x", "study must be a plain name: letters, digits, _ - and . inside, got '/x'"),
         ("data=foo", "data=foo: no such option, there are csv, generated, lecture"),
         ("force=maybe", "force must be true or false, got 'maybe'"),
-        ("data.positive=null", "train images: no row with label 'null' (data.positive)"),
+        ("data.positive=null", "data/generated/train.csv: no row with label 'null' (data.positive)"),
         ("data=3", "data must be the name of a file in conf/data/, as in data=generated, got 3"),
         ("data=[1,2]", "data must be the name of a file in conf/data/, as in data=generated, got [1,2]"),
         ("data.white=3", "data.white is no setting of generated data, got 3"),
         ("data.kind=dog", "data.kind=dog: the kind stands in a file in conf/data/, which data=<name> chooses"),
         ("data.positive=${seed}", "data.positive=${seed}: ${…} is not filled in here, write the text itself"),
-        ("data.positive=dog", "train images: no row with label 'dog' (data.positive)"),
+        ("data.positive=dog", "data/generated/train.csv: no row with label 'dog' (data.positive)"),
         ("data.train_rows=3", "data.train_rows must be a whole number from 10 to 10^8, got 3"),
         ("hiddenNodes=1,2", "hiddenNodes=1,2 gives several values: a sweep needs --multirun"),
         ("hiddenNodes", "'hiddenNodes' is not a setting: write name=value, as in hiddenNodes=8"),
@@ -303,8 +303,8 @@ def test_bash_completes_a_line(run: Run) -> None:
 def test_a_command_runs_the_source_of_the_project_it_is_in(project: Path, tmp_path: Path) -> None:
     wheel = tmp_path / "site"  # what `pip install` of a wheel leaves: dognet's source without a project
     shutil.copytree(REPOSITORY / "src", wheel)
-    cli = project / "src" / "dognet" / "cli.py"
-    cli.write_text(cli.read_text().replace("train the lecture's network,", "train the network of this project,"))
+    page = project / "src" / "dognet" / "help.py"
+    page.write_text(page.read_text().replace("train the lecture's network,", "train the network of this project,"))
     words = [sys.executable, "-c", "from dognet.cli import main; main()", "--help"]
     answer = run_in(project)(*words, PYTHONPATH=str(wheel))
     assert "train the network of this project," in answer.stdout

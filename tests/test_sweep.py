@@ -181,10 +181,10 @@ def test_the_plan_knows_how_long_the_rest_will_take(project):
     cluster = sweep(project, *words, "plan=true", "hydra/launcher=cluster").stdout
     assert re.search(r"1 finished, 8 to do, about \d+ s on one core\n", cluster)
     seconds = finished(project)["hiddenNodes=4,stepSize=0.3,ITERS=3000,seed=1"]["seconds"]
-    longer = sweep(project, "seed=2,3", "ITERS=3000000", "plan=true").stdout  # a grid of which no run is finished yet
+    longer = sweep(project, "seed=2,3", "ITERS=300000", "plan=true").stdout  # a grid of which no run is finished yet
     estimate = re.search(r"0 finished, 2 to do, about (\d+) (s|min) with 1 at a time", longer)
     assert estimate
-    expected = 2 * seconds * 3_000_300 / 3_300  # files weigh like 300 iterations
+    expected = 2 * seconds * 300_300 / 3_300  # files weigh like 300 iterations
     assert int(estimate[1]) * (60 if estimate[2] == "min" else 1) == pytest.approx(expected, rel=0.6, abs=2)
 
 

@@ -110,7 +110,7 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
 
 def values_of(override: Override) -> list[Any]:
     """Return the values that a word sweeps over."""
-    word, name = override.input_line, override.key_or_group
+    word, name = str(override.input_line).replace("'", ""), override.key_or_group  # without the quotes for Hydra
     if not is_sweepable(name):
         several = ", ".join(TrainingSettings.model_fields)
         raise SettingsError(f"{word}: only {several} and data may have several values")
