@@ -28,6 +28,7 @@ check: $(VENV)/tests
 	mypy
 
 docs: $(VENV)/tests
+	python docs/settings_tables.py
 	python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
 
 soak: $(VENV)/tests

@@ -1,7 +1,8 @@
-"""README and the pages in docs/: their commands print what they show, the site builds, the references are complete."""
+"""README and the pages in docs/: their commands print what they show, the site builds, the reference is complete."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -15,13 +16,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
 from conftest import REPOSITORY, environment
 from test_tracking_server import free_port, postgres
 
 __all__ = ["postgres"]
 
-from dognet.config import BOUNDS
+from dognet import settings
+from dognet.cli import SUBCOMMANDS
+
+sys.path.insert(0, str(REPOSITORY / "docs"))
+import settings_tables
 
 PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").rglob("*.md"))
 FRONT = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -33,17 +37,24 @@ IN_PLACE = {  # what a test runs instead, in the environment that there is
     "make repro": "make -o .venv/installed repro",
     "make test": "python -m pytest --version",
 }
-SERVING = r"dognet-ui( \w+)?"  # until Ctrl-C; its next page asks a server of the team's, and is over at once
+SERVING = r"dognet ui( \w+)?"  # until Ctrl-C; with a team's server it prints the addresses and ends
 ELSEWHERE = {
     "docs/cluster.md": "test_cluster.py runs its commands on two nodes",
     "docs/how-to/slurm.md": "test_slurm.py runs its sweep on a cluster of one node",
     "CONTRIBUTING.md": "what CI runs",
 }
 
+# of runs, of studies, of users
+OTHER_FILES = {"config.yaml", "random.py", "mlflow.py", "served.py", "study.yaml", "report.md"}
+
+# words with a meaning of this house's own; each has a usual one
+UNUSUAL = ("told", "tells? of", "lacks?", "lacking", "gone on from", "goes on from", "go on from", "stands? for itself",
+           "passed by", "anew", "held to", "is had", "whoever will", "as it comes", "as they come")  # fmt: skip
+
 TIME = r"\d+(\.\d+)? (s|min)\b"
 # a row of a sweep's table: the order in which runs end is as it comes
 ROW = r" *\d+/\d+  (.*\d +(?=\d+\.\d\d)|.*failed: .*)(\d+\.\d\d(  +TIME)?)?"
-FAILURE = re.compile(r"(dognet(-\w+)?|fetch|train|evaluate|track|ERROR): ", re.MULTILINE)
+FAILURE = re.compile(r"^(dognet( \w+)?|fetch|train|evaluate|plot|track|ERROR): ", re.MULTILINE)
 
 
 def blocks(page: str) -> list[tuple[str, str, str]]:
@@ -144,7 +155,7 @@ def test_every_command_of_a_page_prints_what_the_page_shows(
     assert not wrong, "\n\n".join(wrong)
 
 
-def test_a_wrong_figure_is_told_and_a_time_is_not() -> None:
+def test_a_wrong_figure_is_a_difference_and_a_time_is_none() -> None:
     shown = "study width: 2 runs, about 3 s with 2 at a time\n1/2  2  0.4616  0.7452     0.63        1 s\n…\n"
     printed = "study width: 2 runs, about 41 s with 8 at a time\n1/2  4  0.1  1.0   7.63        1 s\n"
     row = "2/2  2  0.4616  0.7452     0.71\n"
@@ -191,32 +202,80 @@ def test_the_mathematics_shows_the_lines_of_the_code() -> None:
         assert re.search(f"^{pattern}", code, re.MULTILINE), piece
 
 
-def test_the_reference_of_settings_has_each_with_its_value_and_bounds() -> None:
-    usual = yaml.safe_load((REPOSITORY / "conf/config.yaml").read_text(encoding="utf-8"))
-    bounds = {name: told for name, (told, _) in BOUNDS.items()} | dict.fromkeys(("force", "plan"), "true or false")
-    bounds["data"] = ", ".join(sorted(path.stem for path in (REPOSITORY / "conf/data").glob("*.yaml")))
-    usual |= {"data": next(entry["data"] for entry in usual.pop("defaults") if "data" in entry)}
-    sections = re.split(r"^(?=## |`data=)", TEXT["docs/reference/settings.md"], flags=re.MULTILINE)
-    for title, prefix, values in [
-        ("## Of a run", "", usual),
-        *((f"`data={name}`", "data.", conf_data(name)) for name in ("generated", "csv")),
-    ]:
-        section = next(section for section in sections if section.startswith(title))
-        rows = [row.split("|")[1:4] for row in section.splitlines() if row.startswith("| `")]
-        found = {tuple(cell.strip(" `") for cell in row) for row in rows}
-        expected = [(prefix + name, in_yaml(value), bounds.get(prefix + name, "")) for name, value in values.items()]
-        assert found == set(expected)
+def test_the_reference_of_settings_is_the_one_that_the_model_gives() -> None:
+    page = TEXT["docs/reference/settings.md"]
+    assert settings_tables.written(page) == page, "run python docs/settings_tables.py"
+    assert {name for name in settings.names() if name != "data.kind"} <= set(re.findall(r"^\| `(\S+)`", page, re.M))
 
 
-def conf_data(name: str) -> dict[str, object]:
-    """The settings of a kind of images."""
-    values = yaml.safe_load((REPOSITORY / f"conf/data/{name}.yaml").read_text(encoding="utf-8"))
-    return {key: value for key, value in values.items() if key != "kind"}
+def test_every_module_has_its_line_in_contributing() -> None:
+    tables = re.split(r"^(?:`(\w+)/`|In `src/(\w+)`).*$", TEXT["CONTRIBUTING.md"], flags=re.MULTILINE)[1:]
+    listed = {
+        f"{plugins or package}/{name}"
+        for package, plugins, table in zip(tables[::3], tables[1::3], tables[2::3], strict=True)
+        for name in re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    }
+    sources = [*(REPOSITORY / "src").glob("*/*.py"), *(REPOSITORY / "src/dognet").glob("*/*.py")]
+    assert listed == {f"{path.parent.name}/{path.stem}" for path in sources if path.stem != "__init__"}
 
 
-def in_yaml(value: object) -> str:
-    """A value as it is written in conf/; nothing for an empty one."""
-    return "" if value in (None, "") else yaml.safe_dump(value).splitlines()[0]
+def test_every_picture_is_on_a_page() -> None:
+    pictures = [path for path in (REPOSITORY / "docs").rglob("*.*g") if "_build" not in path.parts]
+    assert pictures
+    for path in pictures:
+        assert any(f"{path.name})" in text for text in TEXT.values()), path.name
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_commands_and_files_that_a_page_names_exist(name: str) -> None:
+    if name == "CHANGELOG.md":  # it names what is gone
+        return
+    code = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT[name])
+    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    written = {file for file, _, _ in blocks(name)}
+    for text in code:
+        words = text.split()
+        if words[0] == "make":
+            assert words[1] in targets, text
+        if words[0] == "dognet" and len(words) > 1 and re.fullmatch("[a-z]+", words[1]):
+            assert words[1] in SUBCOMMANDS, text
+        if re.fullmatch(r"[\w/-]+\.(py|yaml|md|toml|dvc)", text) and text not in written | OTHER_FILES:
+            folders = ("", "src/dognet", "conf/data")
+            found = [*(REPOSITORY / folder / text for folder in folders), *(REPOSITORY / "src").rglob(text)]
+            assert any(path.exists() for path in found), text
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_pages_use_the_usual_words(name: str) -> None:
+    prose = re.sub(r"```.*?```|`[^`]*`", "", TEXT[name], flags=re.DOTALL)
+    if name == "docs/reliability.md":  # less the names of tests
+        prose = re.sub(r" \|[^|]*\|$", "", prose, flags=re.MULTILINE)
+    found = re.findall(rf"[^.]*\b(?:{'|'.join(UNUSUAL)})\b[^.]*", prose, re.IGNORECASE)
+    assert not found
+
+
+def messages(file: Path) -> Iterator[str]:
+    """The texts of the errors that a module raises, and of its help; X stands for what is filled in."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            texts = node.exc.args
+        elif isinstance(node, ast.Call):
+            texts = [word.value for word in node.keywords if word.arg in ("help", "description")]
+        else:
+            continue
+        for text in texts:
+            if isinstance(text, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in text.values)
+            elif isinstance(text, ast.Constant) and isinstance(text.value, str):
+                yield text.value
+
+
+def test_errors_and_help_are_short_sentences_with_the_usual_words() -> None:
+    found = [(file.name, text) for file in (REPOSITORY / "src").rglob("*.py") for text in messages(file)]
+    assert len(found) > 100
+    for where, text in found:
+        assert all(len(sentence.split()) <= 30 for sentence in re.split(r"[.:;] ", text)), f"{where}: {text}"
+        assert not re.search(r"\b(told|lacks?|passed by|gone on|goes on from)\b", text), f"{where}: {text}"
 
 
 # --- the site

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dognet import images
+from dognet.data import generate, images
 from dognet.network import InputError, NNet, logistic, logloss
 from dognet.network.descent import State, recorded_iterations
 from dognet.network.gradient import forward, gradient
@@ -35,7 +35,7 @@ STATE = State(np.zeros((4, 2)), np.zeros((3, 1)))
 
 
 def some_images(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    return images.split(images.generate(n, np.random.default_rng(5)), "checkerboard")
+    return images.split(generate.generate(n, np.random.default_rng(5)), "checkerboard")
 
 
 def trained(**changes: Any) -> NNet:

@@ -60,9 +60,7 @@ def heatmap(ys: list[object], xs: list[object]) -> Figure:
 PICTURES: dict[str, Callable[[], Figure]] = {
     "curve": lambda: pictures.curve(*training()),
     "curve with validation": lambda: pictures.curve(*training(), *training()[1:]),
-    "curve of 400 points to 1e8": lambda: pictures.curve(*training(400, 1e8)),
     "curve at iteration 0 only": lambda: pictures.curve([0], [0.7], [0.4]),
-    "curve of one later point": lambda: pictures.curve([500], [0.7], [0.4]),
     "constant curve": lambda: pictures.curve([0, 1, 2], [0.6931] * 3, [1.0] * 3),
     "loss down to 0": lambda: pictures.curve([0, 10, 100, 1000], [1, 1e-9, 1.2e-120, 0], [0, 1, 1, 1]),
     "loss up to inf": lambda: pictures.curve([0, 1, 2, 3], [0.7, 5e5, 1e301, np.inf], [0.4, 0.4, 0.4, np.nan]),
@@ -79,18 +77,15 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "weights of 8 nodes": lambda: weights(9, 8, ITERATIONS),
     "weights of 64 nodes of 28x28": lambda: weights(784, 64, ITERATIONS),
     "weights of 65 nodes": lambda: weights(4, 65, [10]),
-    "weights of 1 pixel": lambda: weights(1, 3, ITERATIONS),
     "weights of 700 pixels in a row": lambda: weights(700, 2, ITERATIONS),
     "weights of inf and nan": lambda: pictures.weights([[[np.inf], [np.nan], [2]]], [[[np.nan], [0]]], [5]),
     "weights all 0": lambda: pictures.weights(np.zeros((1, 5, 2)), np.zeros((1, 3, 1)), [0]),
     "weights up to 1e300": lambda: pictures.weights(np.full((1, 5, 2), -1e300), np.full((1, 3, 1), 1e300), [0]),
     "activations of 3 labels": lambda: activations(300, 4, ["dog", "cat", "human"]),
     "activations of 12 labels": lambda: activations(300, 100, [*NASTY, *"abcde"]),
-    "activations of one image": lambda: activations(1, 1, ["dog"]),
     "no mistakes": lambda: mistakes(40, 4, 0, ["dog", "cat"]),
     "40 mistakes": lambda: mistakes(40, 9, 40, NASTY),
     "mistakes of 28x28 pixels": lambda: mistakes(9, 784, 3, ["dog", "cat"]),
-    "mistake of 1 pixel": lambda: mistakes(1, 1, 1, ["dog"]),
     "heat map": lambda: heatmap(list(range(9)), [k / 10 for k in range(12)]),
     "heat map of one": lambda: heatmap([4], [0.3]),
     "nasty heat map": lambda: heatmap([*NASTY], [*NASTY]),
@@ -100,7 +95,12 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 
 def texts(figure: Figure) -> list[Text]:
-    return [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_visible() and text.get_text()]
+    """Return the texts that are drawn; the figure also holds those of ticks out of view."""
+    drawn: list[Text] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Text, "draw", lambda text, _: drawn.append(text))
+        FigureCanvasAgg(figure).draw()
+    return [text for text in drawn if text.get_visible() and text.get_text()]
 
 
 def words(figure: Figure) -> str:
@@ -115,35 +115,26 @@ def contrast(one: Any, other: Any) -> float:
     return float((light + 0.05) / (dark + 0.05))
 
 
-def cells(figure: Figure) -> Any:
-    """Return the values of the one mosaic with NaN between the images."""
-    (image,) = figure.axes[0].images
-    return np.ma.getdata(image.get_array())
+def cells(figure: Figure) -> list[Any]:
+    """Return the values of each image."""
+    return [np.ma.getdata(image.get_array()).tolist() for image in figure.axes[0].images]
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_no_text_is_cut_off_or_lies_on_another(name: str) -> None:
-    figure = PICTURES[name]()
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    shown = [text.get_text() for text in texts(figure)]
-    low, high = np.array(
-        [(box.min, box.max) for box in (text.get_window_extent(renderer) for text in texts(figure))]
-    ).swapaxes(0, 1)
-    outside = (low < 0).any(axis=1) | (high > figure.bbox.max).any(axis=1)
-    assert not [shown[k] for k in np.flatnonzero(outside)]
-    touching = np.triu((low[:, None] + 0.3 < high - 0.3).all(axis=2) & (low + 0.3 < high[:, None] - 0.3).all(axis=2), 1)
-    assert not [(shown[k], shown[m]) for k, m in np.argwhere(touching)]
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_has_a_title_and_readable_text_on_a_light_background(name: str) -> None:
+def test_every_text_is_readable_and_none_is_cut_off_or_lies_on_another(name: str) -> None:
     figure = PICTURES[name]()
     assert figure.get_suptitle()
     assert contrast(figure.get_facecolor(), "white") < 1.1
-    for text in texts(figure):
+    shown = texts(figure)
+    for text in shown:
         assert text.get_fontsize() >= 9
         assert text.get_color() in ("black", "white") or contrast(text.get_color(), figure.get_facecolor()) > 4.5
+    boxes = [text.get_window_extent(FigureCanvasAgg(figure).get_renderer()) for text in shown]
+    low, high = np.array([(box.min, box.max) for box in boxes]).swapaxes(0, 1)
+    outside = (low < 0).any(axis=1) | (high > figure.bbox.max).any(axis=1)
+    assert not [shown[k].get_text() for k in np.flatnonzero(outside)]
+    touching = np.triu((low[:, None] + 0.3 < high - 0.3).all(axis=2) & (low + 0.3 < high[:, None] - 0.3).all(axis=2), 1)
+    assert not [(shown[k].get_text(), shown[m].get_text()) for k, m in np.argwhere(touching)]
 
 
 def test_no_two_of_12_lines_share_a_colour_and_each_stands_out_from_the_background() -> None:
@@ -165,13 +156,14 @@ def test_a_curve_shows_its_points_and_names_the_last_values() -> None:
     loss, accuracy = (np.array([line.get_ydata() for line in axes.lines]).tolist() for axes in figure.axes)
     assert loss == [[0.7, 0.5, 0.02085], [0.8, 0.6, 0.5]]
     assert accuracy == [[0.4, 0.5, 0.98225], [0.3, 0.4, 1]]
-    for label in ("train 0.02085", "validation 0.5", "train 98.22%", "validation 100%", "100%"):
+    for label in ("train 0.02085", "validation 0.5", "train 98.22%", "validation 100.00%", "100%"):
         assert label in words(figure)
 
 
-def test_iteration_0_has_a_place_left_of_1_and_the_last_iteration_a_tick() -> None:
-    axes = pictures.curve(*training(200, 1500)).axes[1]
-    assert axes.get_xticks().tolist() == [1500, 100, 10, 1, 0]
+def test_iteration_0_has_a_place_left_of_1_and_the_last_iteration_is_named() -> None:
+    figure = pictures.curve(*training(200, 1500))
+    axes = figure.axes[1]
+    assert {"0", "1", "10", "100", "1000", "iterations, up to 1500"} <= {text.get_text() for text in texts(figure)}
     places = axes.transData.transform([(x, 1) for x in (0, 1, 10)])[:, 0]
     assert places[0] + 20 < places[1] < places[2]
 
@@ -186,7 +178,8 @@ def test_a_loss_without_a_place_leaves_a_gap_that_the_legend_names(hole: float) 
 def test_a_lone_point_between_gaps_gets_a_dot() -> None:
     iteration, loss, accuracy = training()
     loss[100:110], loss[105] = np.inf, 0.4
-    assert pictures.curve(iteration, loss, accuracy).axes[0].lines[0].get_markevery() == [105, 199]
+    dots = pictures.curve(iteration, loss, accuracy).axes[0].lines[0].get_markevery()
+    assert np.flatnonzero(dots).tolist() == [105, 199]
 
 
 def test_a_band_lies_round_its_curve_only() -> None:
@@ -196,24 +189,24 @@ def test_a_band_lies_round_its_curve_only() -> None:
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.01, 2)
 
 
-def test_the_mosaic_holds_each_nodes_weights_at_the_first_and_the_last_iterations() -> None:
+def test_each_node_is_drawn_at_the_first_and_the_last_iterations_which_head_the_columns() -> None:
     W1, W2 = np.arange(8 * 5 * 2.0).reshape(8, 5, 2), np.zeros((8, 3, 1))
     W2[:, :, 0] = np.arange(8)[:, None] / 8
     figure = pictures.weights(W1, W2, ITERATIONS)
-    mosaic = cells(figure)
-    images = mosaic[~np.isnan(mosaic)].reshape(2, 2, 6, 2)  # node, row, iteration, column
-    shown = W1[[0, 3, 4, 5, 6, 7], :4].reshape(6, 2, 2, 2).transpose(3, 1, 0, 2)
-    assert np.array_equal(images, shown)
+    shown = W1[[0, 3, 4, 5, 6, 7], :4].transpose(2, 0, 1)  # node, iteration, pixel
+    assert cells(figure) == shown.reshape(12, 2, 2).tolist()
     assert figure.axes[0].images[0].get_clim() == (-77, 77), "white is 0"
-    assert "node 2\nafter 10000\nbias 79.0\noutput 0.88" in words(figure)
+    assert {"node 2", "after 10000", "bias 79\noutput 0.88"} <= {text.get_text() for text in texts(figure)}
+    assert words(figure).count("after") == 7, "once a column, and in the title"
 
 
 def test_of_many_nodes_the_64_with_the_largest_output_weights_are_drawn_at_the_last_iteration() -> None:
     W1, W2 = np.zeros((2, 5, 100)), np.zeros((2, 101, 1))
     W1[:, :4], W2[1, 70], W2[1, 31], W2[1, -1] = np.arange(100), -9, 5, 99
     figure = pictures.weights(W1, W2, [0, 10])
-    assert cells(figure)[0, [0, 3]].tolist() == [70, 31]
-    assert np.isfinite(cells(figure)).sum() == 64 * 4
+    drawn = [image[0][0] for image in cells(figure)]
+    assert len(drawn) == 64
+    assert drawn == [*range(63), 70]
     assert "64 of 100 nodes" in words(figure)
 
 
@@ -221,20 +214,22 @@ def test_a_histogram_counts_the_activations_of_its_label_and_node() -> None:
     H = np.zeros((8, 2))
     H[:, 0] = [0.01, 0.99, 1, 1, 0.5, 0.5, 0.5, 0.93]
     figure = pictures.activations(H, [[2], [-3], [0]], ["dog"] * 4 + ["cat"] * 4, "dog")
-    bars = [
-        np.ptp(path.vertices[:, 1]) - (path.vertices[1:-2:2, 1] - path.vertices[:, 1].min())
-        for path in figure.axes[0].collections[0].get_paths()
-    ]
-    cat, dog = (np.round(bar / bar.max() * 3).tolist() for bar in bars[:2])
+    bars = [patch.get_data() for patch in figure.axes[0].patches]
+    cat, dog = (np.round((bar.baseline - bar.values) / 26 * 3).tolist() for bar in bars[:2])
     assert dog == [1, *[0] * 12, 3]
     assert cat == [*[0] * 7, 3, *[0] * 5, 1]
     assert {"dog (4)", "cat (4)", "node 1\noutput 2.00"} <= {text.get_text() for text in texts(figure)}
 
 
+def test_numbers_stand_in_cells_only_of_few_and_small_images() -> None:
+    assert len(PICTURES["weights of 1 node"]().axes[0].texts) == 1 + 4
+    assert len(weights(4, 7, ITERATIONS).axes[0].texts) == 7 * 6 + 7 + 6  # 168 cells would take too long
+
+
 def test_the_surest_mistakes_come_first_with_label_and_probability() -> None:
     X = [[0, 255, 255, 0], [255, 0, 0, 255], [51] * 4, [0] * 4]
     figure = pictures.mistakes(X, ["dog", "cat", "dog", "cat"], [0.4, 0.9, 0.95, 0.1], "dog")
-    assert cells(figure)[:2, :2].tolist() == [[255, 0], [0, 255]]
+    assert cells(figure)[0] == [[255, 0], [0, 255]]
     assert [text.get_text() for text in figure.axes[0].texts] == ["cat\n0.900", "dog\n0.400"]
     assert "2 of 4 test images" in words(figure)
 
@@ -242,7 +237,7 @@ def test_the_surest_mistakes_come_first_with_label_and_probability() -> None:
 def test_without_mistakes_the_images_are_shown_of_which_the_network_is_least_sure() -> None:
     figure = pictures.mistakes(np.zeros((3, 4)), ["dog", "cat", "dog"], [0.9, 0.45, 0.51], "dog")
     assert [text.get_text()[-5:] for text in figure.axes[0].texts] == ["0.510", "0.450", "0.900"]
-    assert "None of 3 test images" in words(figure)
+    assert "None of 3 test images. Below each: its label and the probability of dog" in words(figure)
 
 
 def test_a_heat_map_writes_every_number_in_an_ink_that_stands_out_and_marks_what_is_missing() -> None:
@@ -256,11 +251,11 @@ def test_a_heat_map_writes_every_number_in_an_ink_that_stands_out_and_marks_what
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: pictures.curve([0, 1], [1], [1, 1]), r"one length, at least 1, got \[\(2,\), \(1,\)\]"),
+        (lambda: pictures.curve([0, 1], [1], [1, 1]), r"one length, at least 1, got \(2,\), \(1,\)"),
         (lambda: pictures.curve([], [], []), "at least 1"),
         (lambda: pictures.lines({"a": ([1], [1, 2])}, "x", "y", "t"), "^a: columns must have one length"),
-        (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 3, 1)), [0]), r"got \(1, 5, 3\) and \(1, 3, 1\)"),
-        (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 4, 1)), [0, 1]), "after 2 iterations"),
+        (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 3, 1)), [0]), r"got \(1, 5, 3\), \(1, 3, 1\)"),
+        (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 4, 1)), [0, 1]), "iterations = 2"),
         (lambda: pictures.activations([[0.5]], [[1], [0]], ["a", "b"], "a"), r"H must be .*, got \(1, 1\)"),
         (lambda: pictures.mistakes(np.zeros((2, 4)), ["a"], [0.5, 0.5], "a"), r"X must be .*, got \(2, 4\), \(1,\)"),
         (lambda: pictures.heatmap([[1, 2]], [1], [1, 2], "x", "y", "t"), r"\(2, 1\), got \(1, 2\)"),

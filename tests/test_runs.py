@@ -52,7 +52,7 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     )
     assert run.manifest.study == "s"
     assert run.manifest.digest == run.figures.digest
-    assert run.code_is_current
+    assert run.manifest.code == code_digest()
     assert NNet.load(finished / "weights.npz").W1.shape == (5, 2)
 
 
@@ -262,7 +262,7 @@ def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.Monk
     assert reason(finished.parent / "other") == "new"
     assert reason(test="other") == reason(train_sha256="other") == reason(positive="other") == "images changed"
     with monkeypatch.context() as context:
-        context.setattr("dognet.runs.digest.code_digest", lambda: "other")
+        context.setattr("dognet.runs.folder.code_digest", lambda: "other")
         assert reason() == "numeric code changed"
     (finished / "curve.csv").write_text("half")
     assert reason() == "damaged"

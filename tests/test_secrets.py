@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, environment, run_in, wait_until
+from conftest import Run, environment, make_project, run_in, wait_until
 
 SECRET = "hunter" + "2" * 4  # as a whole it stands in no file of the project
 
@@ -85,9 +85,9 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
     told = ""
     for words in (
         ("dognet", "ITERS=10", f"tracking_uri={uri}"),
-        ("dognet", "ITERS=10", "stepSize=1e300", f"tracking_uri={uri}"),
+        ("dognet", "ITERS=10", "stepSize=1e308", "dtype=float32", f"tracking_uri={uri}"),
         ("dognet", "--multirun", "seed=1,2", "ITERS=10", f"tracking_uri={uri}"),
-        ("dognet", "--multirun", "seed=3,4", "ITERS=10", "stepSize=1e300", f"tracking_uri={uri}"),
+        ("dognet", "--multirun", "seed=3,4", "ITERS=10", "stepSize=1e308", "dtype=float32", f"tracking_uri={uri}"),
         ("dognet", "ITERS=-1", f"tracking_uri={uri}"),
         ("dognet", "sync", "--tracking-uri", uri),
         ("dognet", "sync", "--tracking-uri", f"postgresql://me:{SECRET}@127.0.0.1:9/mlflow"),
@@ -133,15 +133,14 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
     ],
 )
 def test_a_study_that_is_no_plain_name_is_refused(tmp_path: Path, study: str) -> None:
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "dvc.yaml").touch()
-    run = run_in(tmp_path / "project")
+    run = run_in(make_project(tmp_path / "project"))
+    before = sorted(path.name for path in (tmp_path / "project").iterdir())
     answer = run("dognet", "ITERS=1", f"study='{study}'", "tracking_uri=none", check=False)
     assert answer.returncode == 1, study
     assert answer.stderr.count("\n") == 1, answer.stderr
     assert re.match("dognet: .*study", answer.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["project"]
-    assert [path.name for path in (tmp_path / "project").iterdir()] == ["dvc.yaml"]
+    assert sorted(path.name for path in (tmp_path / "project").iterdir()) == before
 
 
 @pytest.mark.parametrize("sweep", [(), ("--multirun", "seed=1,2")])
@@ -167,8 +166,7 @@ def test_images_cannot_leave_their_folder(project: Path, run: Run, sweep: tuple[
     ],
 )
 def test_words_of_hydra_start_nothing_and_end_in_a_line(tmp_path: Path, words: tuple[str, ...]) -> None:
-    (tmp_path / "dvc.yaml").touch()
-    answer = run_in(tmp_path)("dognet", *words, "ITERS=1", "tracking_uri=none", check=False)
+    answer = run_in(make_project(tmp_path))("dognet", *words, "ITERS=1", "tracking_uri=none", check=False)
     assert answer.returncode == 1, answer.stdout
     assert "Traceback" not in answer.stderr
     assert answer.stderr.count("\n") == 1, answer.stderr

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from dognet.runs.run import Images, Manifest, Metrics, Point, Run, curve_text
 from dognet.settings import TrainingSettings
-from dognet.sweep.summary import Summary, mean_interval, share_interval, summarize
+from dognet.sweep.summary import Summary, mean_interval, share_interval
 
 IMAGES = Images(source="generated", positive="checkerboard", pixels=("pixel_0", "pixel_1"), train_sha256="a" * 64)
 NORMAL = statistics.NormalDist()
@@ -30,18 +30,10 @@ def summary_of(tmp_path: Path) -> Runs:
     """Makes the summary of runs, each given as its swept settings, its test accuracy and more figures of it."""
 
     def make(*runs: tuple[dict[str, Any], float, dict[str, Any]], threshold: float = 0.99) -> Summary:
-        members = [
-            (texts_of(swept), run(Path(mkdtemp(dir=tmp_path)), swept, accuracy, **more))
-            for swept, accuracy, more in runs
-        ]
-        return summarize(members, threshold)
+        members = [(swept, run(Path(mkdtemp(dir=tmp_path)), swept, accuracy, **more)) for swept, accuracy, more in runs]
+        return Summary(members, threshold)
 
     return make
-
-
-def texts_of(swept: dict[str, Any]) -> dict[str, str]:
-    """Swept settings as on the command line."""
-    return {name: str(value) for name, value in swept.items()}
 
 
 def run(
@@ -111,7 +103,10 @@ def row(table: str, *cells: str) -> list[str]:
             "2 of 3 runs solve the task (99 % test accuracy). The test accuracy of the runs is 76 to 100 % (baseline "
             "60 %).",
         ),
-        ([({}, 0.995, {})], "The only run solves the task (99 % test accuracy): it reached 99.5 % (baseline 60 %)."),
+        (
+            [({}, 0.995, {})],
+            "1 of 1 run solves the task (99 % test accuracy). The test accuracy of the runs is 99.5 % (baseline 60 %).",
+        ),
         (
             [
                 ({"hiddenNodes": h, "stepSize": s, "seed": seed}, 1 if h + seed > 3 else 0.5, {})
@@ -133,14 +128,14 @@ def test_the_answer_says_in_plain_words_where_the_task_is_solved(
 def test_the_study_says_what_counts_as_solved(summary_of: Runs) -> None:
     summary = summary_of(*by("stepSize", {1: [0.8, 0.9], 3: [0.79, 0.5]}), threshold=0.8)
     assert summary.answer().startswith("The task (80 % test accuracy) is solved by all runs at stepSize 1; by no run")
-    assert row(summary.groups_table(), "1")[1].startswith("2 of 2")
+    assert row(summary.table(), "1")[1].startswith("2 of 2")
 
 
 def test_baselines_that_differ_are_both_given(summary_of: Runs) -> None:
     runs = [({"data.seed": seed}, 0.7, {"baseline": baseline}) for seed, baseline in ((1, 0.55), (2, 0.6))]
     summary = summary_of(*runs)
     assert summary.answer() == "No run reached 99 % test accuracy. The best reached 70 % (baseline 55 to 60 %)."
-    assert [row(summary.groups_table(), seed)[4] for seed in "12"] == ["55.00 %", "60.00 %"]
+    assert [row(summary.table(), seed)[4] for seed in "12"] == ["55", "60"]
 
 
 # --- the table
@@ -151,13 +146,14 @@ def test_the_table_agrees_with_plain_python(summary_of: Runs) -> None:
     accuracies = {h: [round(numbers.uniform(0.9, 1), 3) for _ in range(7)] for h in (2, 16, 8)}
     runs = [(*each[:2], {"train_loss": 2 - each[1]}) for each in by("hiddenNodes", accuracies)]
     numbers.shuffle(runs)
-    table = summary_of(*runs).groups_table()
+    table = summary_of(*runs).table()
     for h, each in accuracies.items():
         count = sum(accuracy >= 0.99 for accuracy in each)
         cells = row(table, str(h))
         assert cells[1].startswith(f"{count} of 7 (")
-        assert cells[2].startswith(f"{100 * statistics.fmean(each):.2f} % (")
-        assert cells[3:6] == [f"{100 * min(each):.2f} %", "60.00 %", f"{2 - statistics.fmean(each):.3g}"]
+        assert cells[2].startswith(f"{100 * statistics.fmean(each):.2f} (")
+        assert cells[3:5] == [", ".join(f"{100 * one:.4g}" for one in each), f"{2 - statistics.fmean(each):.3g}"]
+    assert "- Baseline, 60 %: " in table
     rows = [line.split("|")[1].strip() for line in table.splitlines()[2:5]]
     assert rows == ["2", "8", "16"]  # numbers in their order
 
@@ -167,15 +163,15 @@ def test_the_text_does_not_depend_on_the_order_of_the_runs(summary_of: Runs, tmp
     runs = by("stepSize", {s: [round(numbers.uniform(0.5, 1), 3) for _ in range(9)] for s in (0.1, 1, 3)})
     one = summary_of(*runs)
     numbers.shuffle(runs)
-    members = [(texts_of(swept), run(Path(mkdtemp(dir=tmp_path)), swept, accuracy)) for swept, accuracy, _ in runs]
-    other = summarize(members, 0.99)
-    for method in ("answer", "fastest", "groups_table", "comparisons", "runs_table"):
+    members = [(swept, run(Path(mkdtemp(dir=tmp_path)), swept, accuracy)) for swept, accuracy, _ in runs]
+    other = Summary(members, 0.99)
+    for method in ("answer", "fastest", "table", "comparisons"):
         assert getattr(one, method)() == getattr(other, method)()
 
 
 @pytest.mark.parametrize("labels", [("007", "7", "1e5"), ("1.0", "a|b", "0x1")])
 def test_a_setting_that_is_text_stays_as_it_was_written(summary_of: Runs, labels: tuple[str, ...]) -> None:
-    table = summary_of(*[({"data.positive": label}, 1, {}) for label in labels]).groups_table()
+    table = summary_of(*[({"data.positive": label}, 1, {}) for label in labels]).table()
     written = {label.replace("|", "&#124;") for label in labels}
     assert {line.split("|")[1].strip() for line in table.splitlines()[2:5]} == written
 
@@ -213,18 +209,29 @@ def test_every_interval_lies_among_its_values(values: list[float]) -> None:
 
 def test_one_seed_and_equal_seeds_have_no_interval_and_no_warning(summary_of: Runs) -> None:
     summary = summary_of(*by("hiddenNodes", {2: [1.0], 3: [0.98] * 6, 4: [0.98] * 6}))
-    table = summary.groups_table()
-    assert [row(table, h)[2] for h in "23"] == ["100.00 %", "98.00 %"]
-    assert row(summary.comparisons(), "hiddenNodes 3 → 4")[1:] == ["6", "+0.00", "0", "0", "1", "no clear difference"]
-    assert row(summary.comparisons(), "hiddenNodes 2 → 3")[-1] == "too few seeds"
+    table = summary.table()
+    assert [row(table, h)[2] for h in "23"] == ["100.00", "98.00"]
+    assert row(summary.comparisons(), "hiddenNodes 3 → 4")[1:] == [
+        "no clear difference",
+        "+0.00",
+        "0 of 6",
+        "0 of 6",
+        "1",
+    ]
+    assert row(summary.comparisons(), "hiddenNodes 2 → 3")[1:3] == ["too few seeds", "–"]
 
 
-def test_every_run_stands_in_the_last_table(summary_of: Runs) -> None:
-    table = summary_of(*by("stepSize", {0.3: [0.5, 0.61], 3: [0.7], 10: [0.8]})).runs_table()
-    assert row(table, "stepSize=0.3") == ["stepSize=0.3", "50.00", "61.00"]
-    assert row(table, "stepSize=3") == ["stepSize=3", "70.00", "–"]
-    many = summary_of(*[({"seed": 10 + seed}, seed / 20, {}) for seed in range(20)]).runs_table()
-    assert row(many, "seed 17") == ["seed 17", "35.00"]
+def test_the_table_has_the_accuracy_of_each_seed_or_of_many_the_range(summary_of: Runs) -> None:
+    table = summary_of(*by("stepSize", {0.3: [0.5, 0.61], 3: [0.7], 10: [0.8123, 1]})).table()
+    assert [row(table, value)[3] for value in ("stepSize", "0.3", "3", "10")] == [
+        "by seed, %",
+        "50, 61",
+        "70, –",
+        "81.23, 100",
+    ]
+    assert "- By seed: the test accuracy with seed 0 and 1.\n" in table
+    many = summary_of(*[({"seed": 10 + seed}, seed / 20, {}) for seed in range(20)]).table()
+    assert row(many, "0 of 20 (0 to 16 %)")[2] == "0 to 95"
 
 
 # --- comparisons
@@ -253,13 +260,13 @@ def test_neighbours_are_compared_seed_by_seed(
     higher, lower = sum(gain > 1e-9 for gain in gains), sum(gain < -1e-9 for gain in gains)
     p = f"{sign_test(higher, lower):.2g}"
     mean = f"{statistics.fmean(gains):+.2f}"
-    assert cells[1:] == [str(len(before)), mean, str(higher), str(lower), p, verdict]
+    assert cells[1:] == [verdict, mean, f"{higher} of {len(before)}", f"{lower} of {len(before)}", p]
 
 
 def test_seeds_that_both_settings_do_not_have_are_left_out(summary_of: Runs) -> None:
     runs = by("stepSize", {1: [0.5] * 7, 3: [0.6] * 7})
     del runs[0]
-    assert row(summary_of(*runs).comparisons(), "stepSize 1 → 3")[1:4] == ["6", "+10.00", "6"]
+    assert row(summary_of(*runs).comparisons(), "stepSize 1 → 3")[1:4] == ["higher", "+10.00", "6 of 6"]
 
 
 def test_a_seed_counts_once_whatever_the_other_settings_are(summary_of: Runs) -> None:
@@ -270,8 +277,7 @@ def test_a_seed_counts_once_whatever_the_other_settings_are(summary_of: Runs) ->
         for seed in range(4)
     ]
     assert summary_of(*runs).comparisons() == (
-        "Two settings have at most 4 seeds in common. That is too few to tell them apart: the sign test needs at least "
-        "6."
+        "Neighbouring settings have at most 4 seeds in common, too few to tell them apart: the sign test needs 6."
     )
     assert "at most 1 seed in common" in summary_of(*runs[::4]).comparisons()
 
@@ -297,14 +303,15 @@ def test_the_fastest_setting_is_the_one_whose_half_learns_first(summary_of: Runs
         "The fastest setting is `stepSize=3`: half of its runs get 99 % of the training images right within 120 "
         "iterations."
     )
-    assert [row(summary.groups_table(), s)[-1] for s in ("1", "3", "10")] == ["900", "120", "500"]
+    assert [row(summary.table(), s)[-1] for s in ("1", "3", "10")] == ["900", "120", "500"]
 
 
 def test_settings_that_learn_too_slowly_have_no_fastest_one(summary_of: Runs) -> None:
     runs = [({"stepSize": 1, "seed": k}, 0.9, more) for k, more in enumerate(learns(10, math.inf, math.inf))]
-    summary = summary_of(*runs)
+    assert summary_of(*runs).fastest() == "Fewer than half of the runs get 99 % of the training images right."
+    summary = summary_of(*runs, ({"stepSize": 3, "seed": 0}, 0.9, {}))
     assert summary.fastest() == "Fewer than half of the runs get 99 % of the training images right, in every setting."
-    assert row(summary.groups_table(), "1")[-1] == "–"
+    assert row(summary.table(), "1")[-1] == "–"
 
 
 # --- pictures
@@ -329,7 +336,7 @@ def test_a_run_that_breaks_is_drawn_without_a_warning(summary_of: Runs) -> None:
     shown = texts(summary.loss_picture())
     assert "stepSize=1" in shown
     assert any(text.startswith("stepSize=100") for text in shown)
-    assert row(summary.groups_table(), "100")[5] == "inf"
+    assert row(summary.table(), "100")[4] == "inf"
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,6 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ("seed=1,2 hydra.sweeper.params=3", "hydra.sweeper.params must be a grid, as in {seed: '1,2'}, got 3"),
         ("seed=1,2 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs must be a number of processes, or -1 for all"),
         ("seed=1,2 hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs: Value 'two' of type 'str' could not be"),
-        ("seed=1,2 hydra.launcher.timeout=0.01", "a run took longer than hydra.launcher.timeout=0.01 s: give it more"),
         ("seed=1,2 hydra.launcher.foo=1", "hydra.launcher.foo: the launcher has no such setting"),
         ("seed=range(2),5", "seed=range(2),5: range(…) and choice(…) stand alone"),
         ("data=generated,lecture data.seed=1", "data.seed is no setting of lecture data, got 1 (data=lecture)"),
@@ -142,6 +141,12 @@ def runs_of(project: Path, study: str = "adhoc") -> list[Path]:
     return sorted(path for path in (project / "experiments" / study / "runs").iterdir() if path.is_dir())
 
 
+def test_a_launchers_timeout_that_is_too_short_is_one_line(project):
+    answer = sweep(project, "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.timeout=0.01", check=False)
+    message = "dognet: a run took longer than hydra.launcher.timeout=0.01 s: give it more\n"
+    assert (answer.returncode, answer.stderr) == (1, message)
+
+
 # --- skipping
 
 
@@ -165,7 +170,7 @@ def test_force_trains_again_and_plan_trains_nothing(project):
     before = finished(project)
     plan = sweep(project, "seed=range(1,9)", "ITERS=500000", "plan=true").stdout
     assert "8 runs, 0 finished, 8 to do" in plan
-    sweep(project, *words, "force=true")
+    assert "2 to do (2 forced)" in sweep(project, *words, "force=true").stdout
     assert all(finished(project)[name]["start"] > info["start"] for name, info in before.items())
 
 

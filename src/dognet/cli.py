@@ -90,13 +90,13 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
 
 def run_hydra(words: Sequence[str], root: Path) -> None:
     """Let Hydra compose the settings and train: one run, or with --multirun a sweep."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: threads of ours share the work
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
     from dognet.sweep import single
     from dognet.sweep.words import read_words
 
     multirun = any(word in MULTIRUN for word in words)
     settings = read_words([word for word in words if word not in MULTIRUN], root, multirun=multirun)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: threads of ours share the work
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
     sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
     single.start(root)
 

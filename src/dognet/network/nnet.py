@@ -82,6 +82,8 @@ class NNet:
     ) -> None:
         """Draw new weights and train them for ITERS iterations on all images at once.
 
+        If it raises an error, the network keeps the weights that it had before.
+
         Parameters
         ----------
         X : array of shape (n_images, n_pixels), 0 is black and 255 white
@@ -103,8 +105,6 @@ class NNet:
             If an argument is not as above.
         FloatingPointError
             If the weights stop being finite.
-
-        Whatever is raised, the network keeps the weights it had before.
         """
         check_whole("hiddenNodes", hiddenNodes, at_least=1)
         check_step(stepSize)

@@ -245,7 +245,7 @@ def reason_to_train(folder: Path, images: Images, test_sha256: str) -> str:
         test_sha256,
     ):
         return "images changed"
-    return "numeric code changed" if not run.code_is_current else "settings changed"
+    return "numeric code changed" if run.manifest.code != code_digest() else "settings changed"
 
 
 def run_folders(folder: Path) -> list[Path]:

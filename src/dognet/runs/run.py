@@ -104,13 +104,6 @@ class Run:
         assert self.metrics is not None, f"{self.folder} has failed"
         return self.metrics
 
-    @property
-    def code_is_current(self) -> bool:
-        """Whether the numeric code is still the code that made this run."""
-        from dognet.runs.digest import code_digest
-
-        return self.manifest.code == code_digest()
-
     def curve(self) -> list[Point]:
         """Read the recorded iterations from curve.csv."""
         return read_curve(self.folder / "curve.csv")

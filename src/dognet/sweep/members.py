@@ -1,22 +1,20 @@
-"""The runs of a study, and the best of them."""
+"""The runs of a study: which are finished, why the others are not, and which is the best."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dognet.errors import UserError
-from dognet.runs.digest import digest, hash_of
+from dognet.runs.digest import code_digest, hash_of
 from dognet.runs.folder import PIPELINE, RunError, ended_runs, read_run, run_folders, runs_folder
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
 from dognet.study import Study, read_study, study_files
-from dognet.sweep.grid import named, points_of_study
+from dognet.sweep.grid import points_of_study, value_of
 
-OF_IMAGES = "data.positive", "data.train_rows", "data.seed"
 NOT_RUN = "not run yet"
 
 
@@ -25,92 +23,79 @@ class ReportError(UserError):
 
 
 @dataclass(frozen=True)
-class Member:
-    """A run of a study: the settings in which the runs differ, and the run if it is finished."""
+class Members:
+    """The runs of a study: those of its grid, or without a study file all in its folder."""
 
-    swept: Mapping[str, str]
-    run: Run | None
-    missing: str = ""  # why there is no finished run
+    study: Study
+    finished: list[tuple[dict[str, object], Run]]  # each with its settings by name
+    missing: dict[str, str]  # the name of each other run, and why it does not count
 
     @property
-    def name(self) -> str:
-        """Its settings as on the command line."""
-        return named(self.swept)
+    def command(self) -> str:
+        """The command that runs the study; of one without a file, how it begins."""
+        name, has_file = self.study.name, self.study.path.is_file()
+        return f"dognet --multirun experiment={name}" if has_file else f"dognet --multirun study={name} …"
 
 
-def members_of(name: str, root: Path) -> tuple[Study | None, list[Member]]:
-    """Return the study if it has a file, and its runs: those of its grid, else all; ReportError if none is finished."""
+def members_of(name: str, root: Path) -> Members:
+    """Return the runs of a study; ReportError if none is finished."""
     if not PLAIN_NAME.fullmatch(name):
         raise ReportError(f"study must be {bound('study')}, got {name!r}")
     folder, files = runs_folder(root, name), study_files(root)
+    if name not in files and not folder.is_dir():
+        raise ReportError(
+            f"no study {name}, there are {', '.join(sorted({*files, *studies_with_runs(root)})) or 'none'}"
+        )
     try:
-        study = read_study(files[name]) if name in files else None
-        members = members_of_grid(study, root) if study else members_of_folder(folder)
+        members = members_of_grid(read_study(files[name]), root) if name in files else members_of_folder(name, folder)
     except UserError as error:
         raise ReportError("\n".join(f"study {name}: {line}" for line in str(error).splitlines())) from error
-    if any(member.run for member in members):
-        return study, members
-    if study is None and not folder.is_dir():
-        names = sorted({*files, *studies_with_runs(root)})
-        raise ReportError(f"no study {name}, there are {', '.join(names) or 'none'}")
-    others = " of its grid" if any(run.finished for run in ended_runs(folder)) else ""
-    command = f"experiment={name}" if study else f"study={name}"
-    raise ReportError(f"study {name} has no finished run{others}: dognet --multirun {command}")
+    if not members.finished:
+        others = " of its grid" if any(run.finished for run in ended_runs(folder)) else ""
+        raise ReportError(f"study {name} has no finished run{others}: {members.command}")
+    return members
 
 
-def members_of_grid(study: Study, root: Path) -> list[Member]:
-    """Return every run of a study's grid."""
-    points = [(point, point.run()) for point in points_of_study(root, study)]
-    return [Member(point.swept, run, "" if run else missing(point.folder, point.reason)) for point, run in points]
+def members_of_grid(study: Study, root: Path) -> Members:
+    """Return the runs of a study's grid."""
+    members = Members(study, [], {})
+    for point in points_of_study(root, study):
+        if run := point.run():
+            of_images = [name for name in point.swept if name.startswith("data.")]
+            values = {name: value_of(point.settings, name, point.swept[name]) for name in of_images}
+            members.finished.append((settings_of(run) | values, run))
+        else:
+            members.missing[point.name] = why_missing(point.folder, point.reason())
+    return members
 
 
-def members_of_folder(folder: Path) -> list[Member]:
-    """Return every run that has ended in a folder; those of other code and the damaged ones count as missing."""
-    runs = list(ended_runs(folder))
-    settings = [described(run) for run in runs]
-    names = differing(settings)
-    members = []
-    for run, values in zip(runs, settings, strict=True):
-        expected = digest(run.settings, run.images, str(run.manifest.test_sha256))
-        current = run.finished and run.manifest.digest == expected
-        reason = "" if current else missing(run.folder, lambda: "numeric code changed")
-        members.append(Member({name: values[name] for name in names}, run if current else None, reason))
-    damaged = [path for path in run_folders(folder) if path not in {run.folder for run in runs}]
-    return members + [Member({"run": path.name}, None, missing(path, str)) for path in damaged]
+def members_of_folder(name: str, folder: Path) -> Members:
+    """Return all runs in a folder, a copied one once; those of other code and the damaged ones are missing."""
+    study = Study(name, folder.with_name("study.yaml"), f"What do the runs of {name} show?", (), {}, {})
+    runs = [run for run in ended_runs(folder) if run.finished and run.manifest.code == code_digest()]
+    others = sorted(set(run_folders(folder)) - {run.folder for run in runs})
+    missing = {str(path.relative_to(folder)): why_missing(path, "numeric code changed") for path in others}
+    return Members(
+        study, [(settings_of(run), run) for run in {run.manifest.digest: run for run in runs}.values()], missing
+    )
 
 
-def missing(folder: Path, reason: Callable[[], str]) -> str:
-    """Return why a folder has no finished run that counts; ``reason`` knows why a whole one does not."""
+def why_missing(folder: Path, reason: str) -> str:
+    """Return why a run does not count; ``reason`` says it of a run that is whole."""
     if not (folder / "run.json").is_file():
         return NOT_RUN
     try:
         run = read_run(folder)
     except RunError as error:
         return str(error).replace(f"{folder}{os.sep}", "")
-    return f"{reason()}: run it again" if run.finished else f"failed: {run.manifest.error}"
+    return f"{reason}: run it again" if run.finished else f"failed: {run.manifest.error}"
 
 
-def described(run: Run) -> dict[str, str]:
-    """Return a run's settings as on the command line; the images by their content too, which may have changed."""
-    of_images = dict(zip(OF_IMAGES, (run.images.positive, run.images.train_rows, run.images.seed), strict=True))
+def settings_of(run: Run) -> dict[str, object]:
+    """Return a run's settings by name; its images by folder and by content, which may have changed there."""
     content = hash_of({"train": run.images.train_sha256, "test": run.manifest.test_sha256})[:8]
-    values = run.settings.training() | of_images | {"data": run.images.source, "images": content}
-    return {name: "" if value is None else str(value) for name, value in values.items()}
-
-
-def differing(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the settings in which runs differ, without those of the images that follow from the others."""
-
-    def combinations(names: Sequence[str]) -> int:
-        return len({tuple(values[name] for name in names) for values in settings})
-
-    names = [name for name in (settings[0] if settings else ()) if combinations([name]) > 1]
-    of_one_kind = len({values["data"].partition("-")[0] for values in settings}) == 1
-    for name in ("images", "data") if of_one_kind else ("images", *OF_IMAGES):
-        rest = [other for other in names if other != name]
-        if name in names and combinations(rest) == combinations(names):
-            names = rest
-    return names
+    images = {"data.positive": run.images.positive, "data": run.images.source, "images": content}
+    return run.settings.training() | images
 
 
 # --- the best run
@@ -121,12 +106,11 @@ def selection_loss(run: Run) -> float:
     return run.figures.train_loss
 
 
-def best_run(members: Sequence[Member]) -> Run | None:
+def best_run(members: Members) -> Run | None:
     """Return the run with the least selection loss; None where the runs have different images: losses don't compare."""
-    runs = [member.run for member in members if member.run]
-    if len({(run.images.train_sha256, run.images.positive) for run in runs}) != 1:
-        return None
-    return min(runs, key=selection_loss)
+    runs = [run for _, run in members.finished]
+    tasks = {(run.images.train_sha256, run.images.positive) for run in runs}
+    return min(runs, key=selection_loss) if len(tasks) == 1 else None
 
 
 def run_to_keep(name: str, root: Path) -> Run:
@@ -141,10 +125,10 @@ def run_to_keep(name: str, root: Path) -> Run:
         raise ReportError("pipeline has no finished run: dvc repro")
     if Path(name).is_dir() and "=" in Path(name).name:
         raise ReportError(f"{name}: no run has ended here")
-    _, members = members_of(Path(name).name, root)
-    for member in members:
-        if member.missing not in ("", NOT_RUN):
-            print(f"{name}: skipped {member.name}: {member.missing}", file=sys.stderr)
+    members = members_of(Path(name).name, root)
+    for missing, reason in members.missing.items():
+        if reason != NOT_RUN:
+            print(f"{name}: skipped {missing}: {reason}", file=sys.stderr)
     if best := best_run(members):
         return best
     raise ReportError(f"{name} has runs on different images, whose losses don't compare: name a run's folder")

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,15 +23,24 @@ from dognet.data.images import ImagesError
 from dognet.errors import UserError
 from dognet.files import write
 from dognet.runs.run import Run
-from dognet.settings import Model, TrainingSettings
-from dognet.study import SOLVED, Study, study_files
-from dognet.sweep.grid import named
-from dognet.sweep.members import Member, ReportError, best_run, described, members_of, run_to_keep, studies_with_runs
+from dognet.settings import Model
+from dognet.study import study_files
+from dognet.sweep.members import (
+    Members,
+    ReportError,
+    best_run,
+    members_of,
+    run_to_keep,
+    selection_loss,
+    studies_with_runs,
+)
 
 if TYPE_CHECKING:
     from dognet.sweep.summary import Summary
 
 __all__ = ["Report", "ReportError", "conclusion", "read_report", "run_to_keep", "write_index", "write_report"]
+
+NAMED = 8  # of more missing runs, the reasons are counted
 
 
 class Report(Model):
@@ -44,9 +53,9 @@ class Report(Model):
     finished: int
 
     @property
-    def complete(self) -> bool:
-        """Whether all runs of the study were finished."""
-        return self.finished == self.runs
+    def short(self) -> str:
+        """The answer, with a mark if runs of the study are missing."""
+        return self.answer if self.finished == self.runs else f"{self.answer} (incomplete)"
 
 
 def read_report(folder: Path) -> Report | None:
@@ -58,106 +67,88 @@ def read_report(folder: Path) -> Report | None:
         return None
 
 
-def write_report(study: str, root: Path, *, replace_complete: bool = True) -> Report:
+def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Report:
     """Write a study's report and its pictures, and the list of studies; ReportError if no run is finished.
 
     An incomplete report replaces a complete one only with ``replace_complete``.
     """
-    from dognet.sweep.summary import summarize  # and scipy with it: a sweep's workers import this module and don't wait
+    from dognet.sweep.summary import Summary  # and scipy with it: a sweep's workers import this module and don't wait
 
-    folder = root / "experiments" / study
-    file, members = members_of(study, root)
-    if file and not replace_complete:
-        check_complete(members, study, read_report(folder))
-    done = [(member.swept, member.run) for member in members if member.run]
-    summary = summarize(done, file.solved if file else SOLVED)
-    report = Report(
-        path=folder / "report.md",
-        question=file.question if file else f"What do the runs of {study} show?",
-        answer=summary.answer(),
-        runs=len(members),
-        finished=len(done),
-    )
+    members = members_of(name, root)
+    study, folder, finished = members.study, root / "experiments" / name, len(members.finished)
+    runs, before = finished + len(members.missing), read_report(folder)
+    if study.path.is_file() and not replace_complete and finished < runs and before and before.finished == before.runs:
+        count = f"{finished} of {runs} runs of {name} are finished"
+        raise ReportError(f"{count}, and the report that is there has all: dognet report {name} replaces it")
+    summary = Summary(members.finished, study.solved)
+    answer = summary.answer()
+    report = Report(path=folder / "report.md", question=study.question, answer=answer, runs=runs, finished=finished)
     pictures = draw(summary, best_run(members), folder, root)
-    page = [
-        *results(report, summary, pictures),
-        *explanation(summary, members, pictures),
-        *origin(file, study, members),
-    ]
-    write(report.path, "\n\n".join(filter(None, page)) + "\n")
+    paragraphs = filter(None, page(report, summary, members, pictures))
+    write(report.path, "\n\n".join(paragraphs) + "\n")
     write(folder / "report.json", report.model_dump_json(indent=1) + "\n")
     write_index(root)
     return report
 
 
-def check_complete(members: Sequence[Member], study: str, before: Report | None) -> None:
-    """Raise ReportError if the report that is there has all runs, and a new one would not."""
-    n_finished = sum(member.run is not None for member in members)
-    if n_finished < len(members) and before and before.complete:
-        raise ReportError(
-            f"{n_finished} of {len(members)} runs of {study} are finished, and the report that is there has all: "
-            f"dognet report {study} replaces it"
-        )
-
-
-def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> list[str]:
-    """Draw loss and accuracy, and the best run's weights; return the names of the pictures that there are."""
+def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[str, str]:
+    """Draw loss and accuracy, and the best run's weights; return a paragraph for each picture that there is."""
     from dognet.pictures import save
     from dognet.stages.plot import plot  # and matplotlib with it
 
-    for name, figure in {"loss": summary.loss_picture(), "accuracy": summary.accuracy_picture()}.items():
-        if figure is None:
-            (folder / f"{name}.svg").unlink(missing_ok=True)
-        else:
+    figures = {"loss": summary.loss_picture(), "accuracy": summary.accuracy_picture(), "weights": None}
+    for name, figure in figures.items():
+        (folder / f"{name}.svg").unlink(missing_ok=True)
+        if figure:
             save(figure, folder / f"{name}.svg")
-    (folder / "weights.svg").unlink(missing_ok=True)
     if best:
         with suppress(ImagesError):  # the images of an old run are gone: the report goes without this picture
             plot(best, root)
-        if (best.folder / "weights.svg").is_file():
+        with suppress(FileNotFoundError):
             shutil.copyfile(best.folder / "weights.svg", folder / "weights.svg")
-    return [name for name in ("loss", "accuracy", "weights") if (folder / f"{name}.svg").is_file()]
+    return {path.stem: f"![{path.stem}]({path.name})" for path in folder.glob("*.svg")}
 
 
-def results(report: Report, summary: Summary, pictures: Sequence[str]) -> Iterator[str]:
-    """Yield the paragraphs with the question, the answer and the figures."""
+def page(report: Report, summary: Summary, members: Members, pictures: Mapping[str, str]) -> Iterator[str]:
+    """Yield the paragraphs of a report; those that it does not need are empty."""
+    complete = report.finished == report.runs
     yield f"# {report.question}"
-    yield f"**{report.answer}**"
-    if not report.complete:
-        count = f"{report.finished} of {report.runs} runs are finished"
-        yield f"**Incomplete: {count}.** Everything below is about the finished runs."
-    yield summary.fastest()
-    yield summary.groups_table()
-    yield from (f"![{name}]({name}.svg)" for name in ("loss", "accuracy") if name in pictures)
-    if compared := summary.comparisons():
-        yield from ("## Neighbouring settings compared", compared)
+    yield f"**{report.answer}** {summary.fastest()}"
+    if not complete:
+        yield f"**Incomplete: {report.finished} of {report.runs} runs are finished.** All figures are theirs."
+    yield summary.table()
+    yield from (pictures.get(name, "") for name in ("loss", "accuracy"))
+    yield summary.comparisons()
+    yield f"## The best run\n\n{describe(best_run(members))}"
+    yield pictures.get("weights", "")
+    yield "" if complete else f"## Missing runs\n\n{missing_runs(members.missing)}"
+    yield f"## How to repeat it\n\n    {members.command}"
+    yield f"Every {'' if complete else 'finished '}run has {summary.shared}."
+    yield from (note for note in members.study.notes if note != members.command)
 
 
-def explanation(summary: Summary, members: Sequence[Member], pictures: Sequence[str]) -> Iterator[str]:
-    """Yield the paragraphs on the best run, on the runs that are missing and on every single run."""
-    yield "## The best run"
-    yield summary.best_sentence(best_run(members))
-    yield "![weights](weights.svg)" if "weights" in pictures else ""
-    if absent := [f"- `{member.name}`: {member.missing}" for member in members if member.run is None]:
-        yield from ("## Missing runs", "\n".join(absent))
-    yield from ("## The test accuracy of every run, in percent", summary.runs_table())
+def describe(best: Run | None) -> str:
+    """Return in words which run is the best, and by what it was chosen."""
+    if best is None:
+        return "There is none: the runs have different images, and losses on different images don't compare."
+    chosen = f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats"
+    test, baseline = 100 * best.figures.test_accuracy, 100 * best.figures.baseline
+    accuracy = f"Its test accuracy is {test:.4g} % (baseline {baseline:.4g} %)"
+    return f"{chosen}. The test images play no part in this choice. {accuracy}."
 
 
-def origin(study: Study | None, name: str, members: Sequence[Member]) -> Iterator[str]:
-    """Yield the paragraphs that say how to repeat the study, and what its file says about it."""
-    command = f"dognet --multirun experiment={name}" if study else f"dognet --multirun study={name} …"
-    yield "## How to repeat it"
-    yield f"    {command}"
-    swept = {setting for member in members for setting in member.swept}
-    runs = [set(described(member.run).items()) for member in members if member.run]
-    shared = {setting: value for setting, value in set.intersection(*runs) if setting not in swept}
-    words = named({setting: shared[setting] for setting in TrainingSettings.model_fields if setting in shared})
-    images = f" and the images in `data/{shared['data']}/`" if "images" in shared and "data" in shared else ""
-    yield f"Every run has `{words}`{images}." if words else ""
-    yield from (note for note in (study.notes if study else ()) if note != command)
+def missing_runs(missing: Mapping[str, str]) -> str:
+    """Return a list of the missing runs; of many, a list of the reasons with the first three runs of each."""
+    if len(missing) <= NAMED:
+        return "\n".join(f"- `{name}`: {reason}" for name, reason in missing.items())
+    names: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        names.setdefault(reason, []).append(f"`{name}`")
+    first = {reason: ", ".join(some[:3]) + ", …" * (len(some) > 3) for reason, some in names.items()}
+    return "\n".join(f"- {len(names[reason])} runs: {reason}: {first[reason]}" for reason in names)
 
 
-# --- the list of studies
+# --- the list of studies, and the command
 
 
 def write_index(root: Path) -> None:
@@ -165,8 +156,7 @@ def write_index(root: Path) -> None:
     rows = ["| study | question | answer |", "|---|---|---|"]
     for name in study_files(root):
         if report := read_report(root / "experiments" / name):
-            answer = report.answer if report.complete else f"{report.answer} (incomplete)"
-            cells = " | ".join(text.replace("|", "&#124;") for text in (report.question, answer))
+            cells = " | ".join(text.replace("|", "&#124;") for text in (report.question, report.short))
             rows.append(f"| [{name}]({name}/report.md) | {cells} |")
     usage = (
         "Run a study with `dognet --multirun experiment=<study>`. The sweep writes its report at the end; "
@@ -175,15 +165,10 @@ def write_index(root: Path) -> None:
     write(root / "experiments" / "README.md", "\n\n".join(["# Studies", usage, "\n".join(rows)]) + "\n")
 
 
-# --- the command
-
-
 def conclusion(report: Report) -> str:
     """Return what a command prints when it has written a report: the answer, and where the report is."""
-    answer = report.answer if report.complete else f"{report.answer} (incomplete)"
-    if sys.stdout.isatty():
-        answer = textwrap.fill(answer, shutil.get_terminal_size().columns)
-    return f"{answer}\n{os.path.relpath(report.path)}"
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    return f"{textwrap.fill(report.short, width)}\n{os.path.relpath(report.path)}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -194,9 +179,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace, root: Path) -> None:
     """Write the reports of the named studies, or of every study with runs."""
     studies = options.studies or studies_with_runs(root)
-    if not studies:
-        raise ReportError("no study has runs yet: dognet --multirun experiment=width")
-    errors = []
+    errors = [] if studies else ["no study has runs yet: dognet --multirun experiment=width"]
     for study in studies:
         try:
             print(conclusion(write_report(study, root)), flush=True)

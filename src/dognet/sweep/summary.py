@@ -8,39 +8,52 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from dognet.runs.run import Run
-from dognet.settings import is_text
-from dognet.sweep.members import selection_loss
+from dognet.sweep.grid import named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEARNED = 0.99  # the share of right answers on the training images at which a run's speed is measured
 CURVES = 12  # in a picture: as many colours can be told apart
+LISTED = 10  # seeds: of more, a table has the range of the accuracies
 MIN_SEEDS = 6  # with fewer, not even a difference of one sign in all pairs is significant: 2 / 2^5 > 0.05
+LEGEND = """
+- Solved: the runs with at least {goal} % test accuracy, and the 95 % Wilson interval of their share.
+- Test accuracy: the mean over the seeds, with its 95 % BCa bootstrap interval where they differ.
+- By seed: {detail}.
+- Baseline, {baseline} %: the test accuracy of always giving the more frequent answer.
+- Train loss: the mean over the seeds, in nats.
+- Iterations to 99 %: the first recorded iteration by which half of the runs have had 99 % of the training images right.
+"""
+COMPARED = """## Neighbouring settings compared
+
+Runs are compared seed by seed, each with one that differs in this setting alone. Mean change: in percentage points of
+test accuracy. p: two-sided sign test, not corrected for the number of comparisons; below 0.05 a difference is clear.
+
+"""
 
 
-@dataclass(frozen=True)
 class Summary:
-    """The finished runs of a study, a row each: the swept settings, the figures, the Run itself."""
+    """The finished runs of a study with their settings; from a test accuracy of ``threshold`` on the task is solved.
 
-    runs: pd.DataFrame  # settings…, seed, test_accuracy, train_loss, baseline, iterations_to_99, solved, group, run
-    settings: list[str]  # in which the runs differ, without the seed
-    threshold: float  # the test accuracy that solves the task
+    ``runs`` has a row for each run, ``groups`` one for runs that differ in their seed alone: of these it has counts,
+    means and ranges. ``settings`` are the names of those in which the groups differ, ``shared`` the others in words.
+    """
 
-    @cached_property
-    def groups(self) -> pd.DataFrame:
-        """A row for each group of runs that differ in their seed alone, sorted by their settings."""
-        by_group = self.runs.groupby("group")
-        groups = by_group.agg(
+    def __init__(self, finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> None:
+        runs = pd.DataFrame([{**settings, **figures(run)} for settings, run in finished])
+        given = runs[list(finished[0][0])]
+        self.settings, self.shared, self.threshold = differing(given), what_all_have(given), threshold
+        runs["group"] = runs.groupby(self.settings).ngroup() if self.settings else 0
+        runs["solved"] = runs.test_accuracy >= threshold
+        self.runs = runs.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
+        self.groups = self.runs.groupby("group").agg(
             **{name: (name, "first") for name in self.settings},
             runs=("solved", "size"),
             solved=("solved", "sum"),
@@ -49,257 +62,190 @@ class Summary:
             highest=("test_accuracy", "max"),
             baseline=("baseline", "first"),
             loss=("train_loss", "mean"),
+            iterations=("learned", lambda learned: learned.quantile(0.5, interpolation="lower")),
         )
-        groups["iterations"] = by_group["iterations_to_99"].quantile(0.5, interpolation="lower")
-        return groups
 
     def name(self, group: int, *, without: str = "") -> str:
         """Return the settings of a group as on the command line."""
-        values = self.groups.loc[group]
-        return " ".join(f"{name}={plain(values[name])}" for name in self.settings if name != without)
+        return named({name: plain(self.groups[name][group]) for name in self.settings if name != without})
 
     def answer(self) -> str:
         """Return in a sentence or two in which settings the task is solved."""
-        groups, goal, baseline = self.groups, f"{percent(self.threshold)} test accuracy", self.baseline()
-        lowest, highest = groups.lowest.min(), groups.highest.max()
+        groups, goal, n = self.groups, f"{percent(self.threshold)} % test accuracy", len(self.runs)
+        baseline, best = f"(baseline {span(groups.baseline)} %)", percent(groups.highest.max())
         if not groups.solved.any():
-            return f"No run reached {goal}. The best reached {percent(highest)} {baseline}."
-        if len(self.runs) == 1:
-            return f"The only run solves the task ({goal}): it reached {percent(highest)} {baseline}."
-        if not self.settings:
-            count = f"{groups.solved.sum()} of {len(self.runs)} runs solve the task ({goal})"
-            return f"{count}. The test accuracy of the runs is {span(lowest, highest)} {baseline}."
+            return f"No run reached {goal}. The best reached {best} % {baseline}."
         if len(self.settings) > 1:
-            shares = "; ".join(f"by {name}: {solved_by(self.runs, name)}" for name in self.settings)
-            return f"Share of runs that solve the task ({goal}), {shares}."
-        values, all_solved = groups[self.settings[0]].map(plain), groups.solved == groups.runs
-        some = values + " (" + groups.solved.astype(str) + " of " + groups.runs.astype(str) + ")"
-        where = {
-            "all runs": values[all_solved],
-            "some runs": some[(groups.solved > 0) & ~all_solved],
-            "no run": values[groups.solved == 0],
-        }
-        parts = [f"by {who} at {self.settings[0]} {listed(list(at))}" for who, at in where.items() if len(at)]
+            by = "; by ".join(f"{name}: {self.solved_by(name)}" for name in self.settings)
+            return f"Share of runs that solve the task ({goal}), by {by}."
+        if not self.settings:
+            count = f"{groups.solved[0]} of {n} run{'s' * (n != 1)} solve{'s' * (n == 1)} the task ({goal})"
+            return f"{count}. The test accuracy of the runs is {span(self.runs.test_accuracy)} % {baseline}."
+        where: dict[str, list[str]] = {"all runs": [], "some runs": [], "no run": []}
+        for value, solved, total in zip(groups[self.settings[0]].map(plain), groups.solved, groups.runs, strict=True):
+            who = "all runs" if solved == total else "some runs" if solved else "no run"
+            where[who].append(f"{value} ({solved} of {total})" if who == "some runs" else value)
+        parts = [f"by {who} at {self.settings[0]} {listed(at)}" for who, at in where.items() if at]
         return f"The task ({goal}) is solved {'; '.join(parts)}."
+
+    def solved_by(self, name: str) -> str:
+        """Return the share of runs that solve the task at each value of a setting, whatever the others are."""
+        shares = self.runs.groupby(name).solved.mean()
+        return ", ".join(f"{plain(value)}: {percent(share)} %" for value, share in shares.items())
 
     def fastest(self) -> str:
         """Return in a sentence in which setting half of the runs learn the training images first."""
-        goal = f"{percent(LEARNED)} of the training images right"
-        group = int(self.groups.iterations.argmin())
-        iterations = self.groups.iterations[group]
-        if math.isinf(iterations):
+        group, goal = int(self.groups.iterations.argmin()), "99 % of the training images right"
+        if math.isinf(iterations := self.groups.iterations[group]):
             return f"Fewer than half of the runs get {goal}{', in every setting' if self.settings else ''}."
         if not (name := self.name(group, without="ITERS")):
             return f"Half of the runs get {goal} within {iterations:.0f} iterations."
         return f"The fastest setting is `{name}`: half of its runs get {goal} within {iterations:.0f} iterations."
 
-    def best_sentence(self, best: Run | None) -> str:
-        """Return in words which run is the best, and by what it was chosen."""
-        if best is None:
-            return "There is none: the runs have different images, and losses on different images don't compare."
-        return (
-            f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats. The test images play no "
-            f"part in this choice. Its test accuracy is {percent(best.figures.test_accuracy)} "
-            f"(baseline {percent(best.figures.baseline)})."
-        )
-
-    def groups_table(self) -> str:
+    def table(self) -> str:
         """Return the table in Markdown with a row for each group of runs, and its legend."""
-        groups = self.groups
-        means = self.runs.groupby("group")["test_accuracy"].agg(mean_interval)
-        shares = [share_interval(count, total) for count, total in zip(groups.solved, groups.runs, strict=True)]
-        solved = groups.solved.astype(str) + " of " + groups.runs.astype(str)
-        columns = {
-            **{name: groups[name].map(plain) for name in self.settings},
-            "solved": [
-                f"{count} ({span(low, high, '.0f')})" for count, (low, high) in zip(solved, shares, strict=True)
-            ],
-            "test accuracy": [
-                percent(mean, ".2f") + ("" if low == high else f" ({span(low, high, '.2f')})")
-                for mean, (low, high) in zip(groups.accuracy, means, strict=True)
-            ],
-            "lowest": groups.lowest.map(lambda value: percent(value, ".2f")),
-            "baseline": groups.baseline.map(lambda value: percent(value, ".2f")),
-            "train loss": groups.loss.map("{:.3g}".format),
-            "iterations to 99 %": [f"{value:.0f}" if math.isfinite(value) else "–" for value in groups.iterations],
-        }
-        legend = (
-            f"Solved: the runs with at least {percent(self.threshold)} test accuracy, and the 95 % Wilson interval of "
-            "their share. Test accuracy: the mean over the seeds with its 95 % BCa bootstrap interval, and the lowest. "
-            "Baseline: the share of the larger class among the test images, which is the accuracy of always giving the "
-            "same answer. Train loss: the mean, in nats. Iterations to 99 %: the first recorded iteration by which "
-            "half of the runs have had 99 % of the training images right."
-        )
-        return f"{markdown(pd.DataFrame(columns))}\n\n{legend}"
+        groups, seeds = self.groups, sorted(self.runs.seed.unique())
+        table = groups[self.settings].map(plain)
+        counts = list(zip(groups.solved, groups.runs, strict=True))
+        table["solved"] = [f"{n} of {all_} ({span(share_interval(n, all_), '.0f')} %)" for n, all_ in counts]
+        table["test accuracy, %"] = self.runs.groupby("group").test_accuracy.agg(mean_with_interval)
+        if few := len(seeds) <= LISTED:
+            accuracies = self.runs.pivot_table(index="group", columns="seed", values="test_accuracy")
+            table["by seed, %"] = accuracies.map(percent).agg(", ".join, axis=1)
+        else:
+            table["by seed, %"] = self.runs.groupby("group").test_accuracy.agg(span)
+        if groups.baseline.nunique() > 1:
+            table["baseline, %"] = groups.baseline.map(percent)
+        table["train loss"] = groups.loss.map("{:.3g}".format)
+        table["iterations to 99 %"] = groups.iterations.map(lambda first: "–" if math.isinf(first) else f"{first:.0f}")
+        detail = f"the test accuracy with seed {listed(map(str, seeds))}" if few else "the range of the test accuracy"
+        goal, baseline = percent(self.threshold), span(groups.baseline)
+        return markdown(table) + "\n" + LEGEND.format(goal=goal, baseline=baseline, detail=detail).rstrip()
 
     def comparisons(self) -> str:
         """Return the table in Markdown that compares neighbouring values of each setting, or why there is none."""
-        found = {
-            f"{name} {plain(low)} → {plain(high)}": self.differences(name, low, high)
+        gains = {
+            f"{name} {plain(low)} → {plain(high)}": self.gains(name, low, high)
             for name in self.settings
             for low, high in itertools.pairwise(sorted(self.runs[name].unique()))
         }
-        most = max(map(len, found.values()), default=0)
-        if not found:
-            return ""
+        most = max(map(len, gains.values()), default=0)
         if most < MIN_SEEDS:
-            return (
-                f"Two settings have at most {most} seed{'s' * (most != 1)} in common. That is too few to tell them "
-                f"apart: the sign test needs at least {MIN_SEEDS}."
-            )
-        legend = (
-            "Difference: of the test accuracy, the mean over the pairs of runs that have the same seed and differ in "
-            "this setting alone, in percentage points. Higher and lower: the number of seeds. p: two-sided sign test "
-            "over the seeds, not corrected for the number of comparisons; below 0.05 the difference is clear."
-        )
-        return f"{markdown(pd.DataFrame([compare(*pair) for pair in found.items()]))}\n\n{legend}"
+            few = f"Neighbouring settings have at most {most} seed{'s' * (most != 1)} in common"
+            return f"{few}, too few to tell them apart: the sign test needs {MIN_SEEDS}." if gains else ""
+        return COMPARED + markdown(pd.DataFrame([{"change": name, **compare(each)} for name, each in gains.items()]))
 
-    def differences(self, name: str, low: object, high: object) -> pd.Series[float]:
+    def gains(self, name: str, low: object, high: object) -> pd.Series[float]:
         """Return for each seed the gain in test accuracy from ``low`` to ``high``, over runs equal otherwise."""
         others = [other for other in self.settings if other != name]
         accuracy = self.runs.pivot_table(index=["seed", *others], columns=name, values="test_accuracy")
         return (accuracy[high] - accuracy[low]).dropna().groupby("seed").mean().round(12)
 
-    def runs_table(self) -> str:
-        """Return the table in Markdown with the test accuracy of every run."""
-        table = self.runs.pivot(index="group", columns="seed", values="test_accuracy")
-        table = table.map(lambda value: "–" if math.isnan(value) else f"{100 * value:.2f}")
-        table.index = pd.Index([self.name(group) or "test accuracy" for group in table.index], name="")
-        table.columns = [f"seed {seed}" for seed in table.columns]
-        if table.shape[1] > table.shape[0]:
-            table = table.T
-        return markdown(table.reset_index(names=""))
-
     def loss_picture(self) -> Figure:
-        """Draw the train loss of each group of runs: the median over the seeds, and a band for their middle half."""
+        """Draw the train loss of each group of runs, or of each seed where there is one group; of many, some."""
         from dognet.pictures import lines
 
-        ranked = self.groups.loss.sort_values(kind="stable").index
+        by = "group" if self.settings else "seed"
+        ranked = self.runs.groupby(by).train_loss.mean().sort_values(kind="stable").index
         ranks = np.unique(np.linspace(0, len(ranked) - 1, min(CURVES, len(ranked))).round().astype(int))
         series, band = {}, {}
-        for group in sorted(ranked[ranks]):
-            runs = self.runs[self.runs.group == group]
-            curves, name = losses(runs.run), self.name(group) or "median"
+        for key in sorted(ranked[ranks]):
+            curves = pd.concat(list(self.runs.curve[self.runs[by] == key]), axis=1, join="inner")
             with np.errstate(invalid="ignore"):  # between two infinite losses lies none: the curve has a gap
                 low, median, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=1)
+            name = self.name(key) if self.settings else f"seed={key}"
             series[name], band[name] = (curves.index.to_numpy(), median), (low, high)
-        if not self.settings and len(self.runs) > 1:
-            for run in self.runs.sort_values("train_loss", kind="stable").run.iloc[[0, -1]]:
-                curve = losses([run])
-                series[f"seed={run.settings.seed}"] = curve.index.to_numpy(), curve.iloc[:, 0].to_numpy()
-        which = "" if len(ranks) == len(ranked) else f" ({len(ranks)} of {len(ranked)} settings, best to worst)"
-        title = f"Train loss: median and middle half of the seeds{which}"
-        return lines(series, "iteration", "train loss (nats)", title, band=band)
+        title = "Train loss: median and middle half of the seeds" if self.settings else "Train loss of each seed"
+        some = f" ({len(ranks)} of {len(ranked)}, best to worst)" if len(ranks) < len(ranked) else ""
+        return lines(series, "iteration", "train loss (nats)", title + some, band=band)
 
     def accuracy_picture(self) -> Figure | None:
-        """Draw the test accuracy over the settings: a line for one, a heat map for two, nothing for more."""
+        """Draw the test accuracy over one setting, or two as a heat map, or of each seed; None for more settings."""
         from dognet.pictures import heatmap, lines
 
-        groups, names = self.groups, self.settings
-        if len(names) == 2:
-            means = groups.pivot(index=names[0], columns=names[1], values="accuracy")
-            ys, xs = ([plain(value) for value in values] for values in (means.index, means.columns))
-            return heatmap(
-                means.to_numpy(), xs, ys, names[1], names[0], f"Test accuracy: mean over the seeds {self.baseline()}"
-            )
-        if not names:
-            ordered, title = self.runs.sort_values("test_accuracy"), "Test accuracy of each seed"
-            columns = {"test accuracy": ordered.test_accuracy, "baseline": ordered.baseline}
-            series = {name: (np.arange(1, len(ordered) + 1), column.to_numpy()) for name, column in columns.items()}
+        groups, (first, *others) = self.groups, (*self.settings, "")
+        if len(self.settings) == 2:
+            means = groups.pivot(index=first, columns=others[0], values="accuracy")
+            ys, xs = (list(map(plain, values)) for values in (means.index, means.columns))
+            title = f"Test accuracy: mean over the seeds (baseline {span(groups.baseline)} %)"
+            return heatmap(means.to_numpy(), xs, ys, others[0], first, title)
+        if not first:
+            seeds = self.runs.sort_values("test_accuracy", ignore_index=True)
+            series = {name: (seeds.index + 1, seeds[name]) for name in ("test_accuracy", "baseline")}
+            title = "Test accuracy of each seed"
             return lines(series, "seeds, worst to best", "test accuracy", title, logx=False, logy=False)
-        if len(names) > 2 or len(groups) < 2 or not pd.api.types.is_numeric_dtype(groups[names[0]]):
+        if len(self.settings) > 2 or not pd.api.types.is_numeric_dtype(groups[first]):
             return None
-        x = groups[names[0]].to_numpy(float)
+        x = groups[first].to_numpy(float)
         columns = {"mean accuracy": groups.accuracy, "solved": groups.solved / groups.runs, "baseline": groups.baseline}
-        series = {name: (x, column.to_numpy()) for name, column in columns.items()}
-        band = {"mean accuracy": (groups.lowest.to_numpy(), groups.highest.to_numpy())}
-        title, ylabel = "Test accuracy over the seeds: mean and range", "test accuracy; share of solved runs"
-        logx = bool(0 < 10 * x[0] <= x[-1])
-        return lines(series, names[0], ylabel, title, logx=logx, logy=False, band=band)
-
-    def baseline(self) -> str:
-        """Return in brackets the accuracy of always giving the same answer; two where the runs have other images."""
-        return f"(baseline {span(self.groups.baseline.min(), self.groups.baseline.max())})"
+        curves, band = {name: (x, y) for name, y in columns.items()}, {"mean accuracy": (groups.lowest, groups.highest)}
+        title, y_label = "Test accuracy over the seeds: mean and range", "test accuracy; share of solved runs"
+        return lines(curves, first, y_label, title, logx=bool(0 < 10 * x[0] <= x[-1]), logy=False, band=band)
 
 
-def summarize(members: Sequence[tuple[Mapping[str, str], Run]], threshold: float) -> Summary:
-    """Make the table of finished runs, each given with the settings in which the runs of its study differ."""
-    runs = [run for _, run in members]
-    table = pd.DataFrame([dict(swept) for swept, _ in members], index=range(len(runs)))
-    for name in table:
-        table[name] = table[name] if name == "images" or is_text(str(name)) else as_numbers(table[name])
-    settings = [str(name) for name in table if name != "seed"]
-    table["group"] = table.groupby(settings).ngroup() if settings else 0
-    table["seed"] = [run.settings.seed for run in runs]
-    for name in ("test_accuracy", "train_loss", "baseline"):
-        table[name] = [getattr(run.figures, name) for run in runs]
-    table["iterations_to_99"] = [iterations_to_99(run) for run in runs]
-    table["solved"] = table["test_accuracy"] >= threshold
-    table["run"] = pd.Series(list(runs), dtype=object)
-    table = table.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
-    return Summary(table, settings, threshold)
+def figures(run: Run) -> dict[str, object]:
+    """Return a run's seed, figures and loss curve, and the first recorded iteration with 99 % right, else infinity."""
+    points = run.curve()
+    learned = next((point.iteration for point in points if point.train_accuracy >= 0.99), math.inf)
+    curve = pd.Series({point.iteration: point.train_loss for point in points})
+    return {"seed": run.settings.seed, **run.figures.figures(), "learned": float(learned), "curve": curve}
 
 
-def as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a setting's values as numbers if all of them are numbers."""
-    try:
-        return pd.to_numeric(column)
-    except ValueError:
-        return column
+def differing(table: pd.DataFrame) -> list[str]:
+    """Return the settings but the seed in which runs differ, without those of the images that the others imply."""
+    names = [str(name) for name in table if name != "seed" and table[name].nunique() > 1]
+    for name in ("images", "data"):
+        rest = [other for other in names if other != name]
+        if name in names and rest and len(table[rest].drop_duplicates()) == len(table[names].drop_duplicates()):
+            names = rest
+    return names
 
 
-def iterations_to_99(run: Run) -> float:
-    """Return the first recorded iteration with 99 % of the training images right, infinity if there is none."""
-    return next((point.iteration for point in run.curve() if point.train_accuracy >= LEARNED), math.inf)
+def what_all_have(table: pd.DataFrame) -> str:
+    """Return in words the settings that all runs share, and the folder of their images if that is one."""
+    shared = {str(name): plain(table[name][0]) for name in table if table[name].nunique() == 1}
+    content, folder = shared.pop("images", ""), shared.pop("data", "")
+    images = [f"the images in `data/{folder}/`"] if content and folder else []
+    return " and ".join([f"`{named(shared)}`"] * bool(shared) + images) or "other settings"
 
 
-# --- intervals
+# --- intervals and words
 
 
 def mean_interval(values: Iterable[float]) -> tuple[float, float]:
     """Return the 95 % BCa bootstrap interval of the mean; of equal values and of a single one it is their value."""
     sample = np.array(list(values))
     if np.ptp(sample) == 0:  # the bootstrap can't resample a difference that is not there
-        return float(sample[0]), float(sample[0])
-    low, high = stats.bootstrap((sample,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
-    return float(low), float(high)
+        return sample[0], sample[0]
+    return stats.bootstrap((sample,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a share."""
-    low, high = stats.binomtest(count, total).proportion_ci(method="wilson")
-    return float(low), float(high)
+    return stats.binomtest(count, total).proportion_ci(method="wilson")
 
 
-# --- words
+def mean_with_interval(accuracies: pd.Series[float]) -> str:
+    """Return the mean of accuracies in percent, with its interval if it has one."""
+    low, high = mean_interval(accuracies)
+    return percent(accuracies.mean(), ".2f") + (f" ({span((low, high), '.2f')})" if low < high else "")
 
 
-def solved_by(runs: pd.DataFrame, name: str) -> str:
-    """Return the share of runs that solve the task at each value of a setting, whatever the others are."""
-    shares = runs.groupby(name)["solved"].mean()
-    return ", ".join(f"{plain(value)}: {percent(share)}" for value, share in shares.items())
-
-
-def compare(change: str, difference: pd.Series[float]) -> dict[str, str]:
-    """Return a row of the table of comparisons."""
-    higher, lower = int((difference > 0).sum()), int((difference < 0).sum())
+def compare(gains: pd.Series[float]) -> dict[str, str]:
+    """Return cells of the table of comparisons for the gains of each seed."""
+    higher, lower = int((gains > 0).sum()), int((gains < 0).sum())
     p = stats.binomtest(higher, higher + lower).pvalue if higher + lower else 1.0
     clear = "no clear difference" if p >= 0.05 else "higher" if higher > lower else "lower"
-    return {
-        "change": change,
-        "seeds": str(len(difference)),
-        "difference": f"{100 * difference.mean():+.2f}" if len(difference) else "–",
-        "higher": str(higher),
-        "lower": str(lower),
-        "p": f"{p:.2g}",
-        "test accuracy": "too few seeds" if len(difference) < MIN_SEEDS else clear,
-    }
+    counts = {"higher": f"{higher} of {len(gains)}", "lower": f"{lower} of {len(gains)}", "p": f"{p:.2g}"}
+    if len(gains) < MIN_SEEDS:
+        return {"test accuracy": "too few seeds", "mean change": "–", **counts}
+    return {"test accuracy": clear, "mean change": f"{100 * gains.mean():+.2f}", **counts}
 
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table of texts in Markdown."""
-    escaped = table.rename(columns=str).map(lambda text: str(text).replace("|", "&#124;"))
-    return escaped.to_markdown(index=False, disable_numparse=True, colalign=["right"] * len(table.columns))
+    rows = [table.columns, ["--:"] * table.shape[1], *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
 def plain(value: object) -> str:
@@ -308,22 +254,16 @@ def plain(value: object) -> str:
 
 
 def percent(share: float, digits: str = ".4g") -> str:
-    """Return 0.985 as 98.5 %."""
-    return f"{100 * share:{digits}} %"
+    """Return 0.985 as 98.5, and a share that is not there as a dash."""
+    return "–" if math.isnan(share) else f"{100 * share:{digits}}"
 
 
-def span(low: float, high: float, digits: str = ".4g") -> str:
-    """Return 76 to 100 %, or 76 % where both ends are the same."""
-    ends = f"{100 * low:{digits}}", f"{100 * high:{digits}}"
-    return f"{' to '.join(dict.fromkeys(ends))} %"
+def span(shares: Iterable[float], digits: str = ".4g") -> str:
+    """Return 76 to 100 for the lowest and the highest share, or 76 where both are the same."""
+    return " to ".join(dict.fromkeys(percent(end, digits) for end in (min(shares), max(shares))))
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     """Return words as a list in a sentence: a, b and c."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def losses(runs: Iterable[Run]) -> pd.DataFrame:
-    """Return the train losses, a row for each iteration that all runs have recorded, a column for each run."""
-    curves = [pd.Series({point.iteration: point.train_loss for point in run.curve()}) for run in runs]
-    return pd.concat(curves, axis=1, join="inner").sort_index()
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

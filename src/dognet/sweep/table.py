@@ -52,7 +52,7 @@ def plan(todo: Sequence[Point], points: Sequence[Point], timed: Sequence[Run], p
     ``timed`` are finished runs from which the time is estimated; ``processes`` is None on a cluster.
     """
     words = f"{len(points)} run{'s' if len(points) != 1 else ''}, {len(points) - len(todo)} finished, {len(todo)} to do"
-    reasons = Counter(point.reason() for point in todo)
+    reasons = Counter("forced" if point.run() else point.reason() for point in todo)
     if set(reasons) - {"new"}:
         words += f" ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
     seconds = pace(timed) * sum(work_to_do(todo, points).values()) / (processes or 1)
