@@ -235,8 +235,8 @@ def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path, export: E
     assert export(BEST) == ("", damage)
     output, errors = export("grid")
     assert output.startswith(f"{second}: ")
-    where = f"grid: run={Path(BEST).name}: curve.csv"
-    assert errors == f"{where}: changed since it was written (its sha256 differs from run.json's): passed by\n"
+    where = f"grid: skipped {Path(BEST).name}: curve.csv"
+    assert errors == f"{where}: changed since it was written (its sha256 differs from run.json's)\n"
     manifest, (_, images) = read_manifest(grid / second), read_config(grid / second)
     settings = small(hiddenNodes=4, stepSize=1.0, seed=int(second.name[-1]), study="grid")
     fail(grid / second, settings, images, manifest, FloatingPointError("too large"))
