@@ -423,7 +423,7 @@ def test_a_registered_model_is_loaded_by_its_name_and_registered_again_when_the_
 )
 def test_what_goes_wrong_is_told_in_one_line(grid: Path, export: Export, words: list[str], told: str) -> None:
     (grid / "experiments/empty").mkdir()
-    (grid / "experiments/empty/study.yaml").touch()
+    (grid / "experiments/empty/study.yaml").write_text("ITERS: 10\n")
     (grid / "experiments/half/runs/one").mkdir(parents=True)
     (grid / "full").mkdir()
     (grid / "full/file").touch()
