@@ -174,7 +174,7 @@ def test_no_assistant_stands_beside_the_charts(page: Any, addresses: dict[str, s
 
 def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dict[str, str], swept: Path) -> None:
     page.goto(addresses["grid, mean over seeds"])
-    page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 8")
+    page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 9")
     groups = page.get_by_text(re.compile("^Group: ")).all_inner_texts()
     assert set(groups) == {
         "Group: h2 s0.1 i3000",
@@ -183,10 +183,10 @@ def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dic
         "Group: h4 s1.0 i3000",
     }
     kinds = [chart["kind"] for chart in page.evaluate(CHARTS)]
-    assert kinds == ["scatter", "scatter", "contour", *5 * ["bar"]]
-    lines = "one.name && one.x?.length > 1 && !(one.fill && one.fill != 'none')"
-    first = "document.querySelector('.js-plotly-plot').data"
-    assert len(set(page.evaluate(f"() => {first}.filter(one => {lines}).map(one => one.line.color)"))) == 4
+    assert kinds == ["scatter", "scatter", "contour", *6 * ["bar"]]
+    first, lines = "document.querySelector('.js-plotly-plot').data", "!one.fill || one.fill == 'none'"
+    colours = page.evaluate(f"() => {first}.filter(one => {lines}).map(one => one.line?.color ?? one.marker?.color)")
+    assert len(set(colours)) == 4
     mean = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')][3].data[0].x.map(Number)")
     found = figures(swept)
     losses = [
