@@ -74,7 +74,7 @@ def read_study(path: Path) -> Study:
         case {"hydra": {"sweeper": {"params": dict(grid), **other_sweeper}, **other_hydra}, **fixed}:
             strange = [f"hydra.sweeper.{key}" for key in other_sweeper] + [f"hydra.{key}" for key in other_hydra]
         case _:
-            raise StudyError(f"{path}: a study has its grid under hydra.sweeper.params, as in hiddenNodes: 1,2,4")
+            raise StudyError(f"{path}: a study has its grid under hydra.sweeper.params, as in seed: 1,2,3")
     solved = check_solved(path, fixed.pop("solved", str(SOLVED)))
     check_names(path, fixed, grid, strange)
     for key, value in [*fixed.items(), *grid.items()]:

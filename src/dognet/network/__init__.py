@@ -1,6 +1,7 @@
 """The lecture's network. It needs NumPy alone."""
 
+from dognet.network.descent import Report, State, work
 from dognet.network.gradient import logistic, logloss
 from dognet.network.nnet import InputError, NNet
 
-__all__ = ["InputError", "NNet", "logistic", "logloss"]
+__all__ = ["InputError", "NNet", "Report", "State", "logistic", "logloss", "work"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dognet.files import sha256_once
-from dognet.network.descent import Report
+from dognet.network import Report
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name
 from dognet.runs.run import Run

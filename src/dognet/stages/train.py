@@ -13,8 +13,7 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.files import write
 from dognet.interrupt import stage
-from dognet.network import InputError, NNet
-from dognet.network.descent import Report, State, work
+from dognet.network import InputError, NNet, Report, State, work
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text

@@ -17,7 +17,7 @@ from yaml import YAMLError
 
 from dognet.conf import checked, images_of_pipeline, one_line, validate
 from dognet.interrupt import one_line_errors
-from dognet.network.descent import Report
+from dognet.network import Report
 from dognet.project import project_root
 from dognet.runs.folder import now
 from dognet.runs.run import Run

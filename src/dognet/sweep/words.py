@@ -129,5 +129,5 @@ def no_setting(word: str, root: Path) -> str:
     if word.startswith("-"):
         return f"{word}: no such option: settings are written name=value (dognet --help)"
     if "=" in word or "," in word:
-        return f"{word!r} is cut in two: write no blanks around = and after commas, as in hiddenNodes=2,4"
-    return f"{word!r} is not a setting: write name=value, as in hiddenNodes=8"
+        return f"{word!r} is cut in two: write no blanks around = and after commas, as in seed=1,2"
+    return f"{word!r} is not a setting: write name=value, as in seed=7"
