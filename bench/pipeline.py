@@ -70,9 +70,10 @@ def touch(folder: Path, n_stages: int, turn: int) -> None:
 def bare(folder: Path) -> Seconds:
     """Train with the lecture's settings on the pipeline's images, without importing or reading anything."""
     code = (
-        "import time; from pathlib import Path; from dognet import config, images; from dognet.network import NNet;"
-        "c = config.load(Path()); X, y = images.split(images.read(Path('data/generated/train.csv')), c.data.positive);"
-        "t = time.perf_counter(); NNet().fit(X, y, c.hiddenNodes, c.stepSize, c.ITERS, c.seed);"
+        "import time; from pathlib import Path; from dognet.conf import compose; from dognet.data import images;"
+        "from dognet.network import NNet; c = compose(Path());"
+        "X, y = images.split(images.read(Path('data/generated/train.csv')), c.data.positive);"
+        "t = time.perf_counter(); NNet().fit(X, y, **c.training());"
         "print(time.perf_counter() - t)"
     )
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OPENBLAS_NUM_THREADS": "1"}

@@ -20,7 +20,7 @@ ROWS = 4_000_000
 
 def dognet(path: Path) -> Any:
     """Read and check."""
-    from dognet import images
+    from dognet.data import images
 
     return images.read(path)
 
@@ -78,14 +78,14 @@ def main() -> None:
         return
     import numpy as np
 
-    from dognet import images
+    from dognet.data.generate import generate
 
     rows, turns = (40_000, 1) if given.quick else (ROWS, 5)
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / "images.csv", Path(folder) / "small.csv"]
         for path, n in zip(paths, (rows, 1000), strict=True):
-            images.generate(n, np.random.default_rng(33)).to_csv(path, index=False)
+            generate(n, np.random.default_rng(33)).to_csv(path, index=False)
         size = os.path.getsize(paths[0]) / 1e6
         for _ in range(turns):
             for way in WAYS:

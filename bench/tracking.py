@@ -1,13 +1,13 @@
 """What recording costs, and how long looking up takes in a store of 10 000 runs.
 
-    python bench/tracking.py
+    python bench/tracking.py [--quick]
 
 Records 100 runs of 10 000 iterations' curves (about 1 min), then copies their rows to 10 000 runs with SQL (2 GB).
 """
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
 import sqlite3
 import statistics
 import tempfile
@@ -16,43 +16,46 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from dognet import config, pipeline, runs, tracking
-from dognet.tracking import Store
+import machine
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-COPIES = 99  # of each of the 100 runs
+from dognet.conf import compose
+from dognet.runs.folder import read_manifest
+from dognet.stages.once import run_once
+from dognet.tracking.store import Store, recorded
 
 
 def main() -> None:
     """Print the figures."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 runs, copied to 9: does it work?")
+    n_runs, copies = (3, 2) if parser.parse_args().quick else (100, 99)
+    total = n_runs * (1 + copies)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        folders = [train(root, seed) for seed in range(100)]
+        folders = [train(root, seed) for seed in range(n_runs)]
         clock = time.perf_counter()
-        store = Store(tracking.locate(None, root), root)
+        store = Store(f"sqlite:///{root}/mlflow.db", root)
         print(f"importing MLflow and making the store: {time.perf_counter() - clock:.2f} s")
         seconds = [timed(lambda folder=folder: store.record(folder)) for folder in folders]
         print(f"recording a run: {statistics.median(seconds):.3f} s in the middle, {max(seconds):.3f} s at most")
-        print(f"recording 100 runs: {sum(seconds) / 100:.3f} s each")
+        print(f"recording {n_runs} runs: {sum(seconds) / n_runs:.3f} s each")
         seconds = [timed(lambda folder=folder: store.record(folder)) for folder in folders]
         print(f"finding it recorded: {statistics.median(seconds):.3f} s")
-        multiply(root / "mlflow.db")
+        multiply(root / "mlflow.db", copies)
         store.analyze()
         experiment = store.experiment("bench")
-        digest = runs.read(folders[50]).info["digest"]
-        find = f"tags.digest = '{digest}'"
+        find = f"tags.digest = '{read_manifest(folders[n_runs // 2]).digest}'"
         best = ["metrics.`final/test_accuracy` DESC"]
-        print(f"by digest among 10 000: {middle(lambda: store.client.search_runs([experiment], find)):.3f} s")
+        print(f"by digest among {total}: {middle(lambda: store.client.search_runs([experiment], find)):.3f} s")
         table = middle(lambda: store.client.search_runs([experiment], max_results=100, order_by=best))
         print(f"the table sorted by test accuracy, its first 100: {table:.3f} s")
-        print(f"all identities: {middle(lambda: tracking.recorded(store.uri, 'bench')):.3f} s")
+        print(f"all identities: {middle(lambda: recorded(store.uri, root, 'bench')):.3f} s")
 
 
 def train(root: Path, seed: int) -> Path:
     """Train a run with as many recorded points as one of 10 000 iterations."""
-    usual = config.load(REPOSITORY)
-    data = dataclasses.replace(usual.data, train_rows=10, test_rows=10)
-    return pipeline.run(dataclasses.replace(usual, study="bench", seed=seed, data=data), root).folder
+    words = ("study=bench", f"seed={seed}", "data.train_rows=10", "data.test_rows=10")
+    return run_once(compose(machine.ROOT, words), root).folder
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -67,7 +70,7 @@ def middle(work: Callable[[], object]) -> float:
     return statistics.median(timed(work) for _ in range(5))
 
 
-def multiply(file: Path) -> None:
+def multiply(file: Path, copies: int) -> None:
     """Copy the rows of all runs, under other ids and digests."""
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("PRAGMA synchronous = OFF")
@@ -80,7 +83,7 @@ def multiply(file: Path) -> None:
             names = ", ".join(f'"{name}"' for name in columns)
             database.execute(
                 "WITH RECURSIVE copies(copy) AS "
-                f"(SELECT 1 UNION ALL SELECT copy + 1 FROM copies WHERE copy < {COPIES}) "
+                f"(SELECT 1 UNION ALL SELECT copy + 1 FROM copies WHERE copy < {copies}) "
                 f"INSERT INTO {table} ({names}) SELECT {values} FROM {table}, copies"
             )
 

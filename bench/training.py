@@ -223,13 +223,13 @@ WAYS: dict[str, tuple[str, Callable[..., Result]]] = {
 
 def images() -> tuple[Array, Array]:
     """Return the lecture's X (4000, 4) and y, or as many generated images."""
-    from dognet import images
+    from dognet.data import generate, images
 
     folder = os.environ.get("DOGNET_LECTURE_DATA")
     if folder:
         table = images.read(Path(folder) / "simple_images_train.csv")
     else:
-        table = images.generate(4000, np.random.default_rng(33))
+        table = generate.generate(4000, np.random.default_rng(33))
     return images.split(table, "checkerboard")
 
 
