@@ -73,8 +73,7 @@ def bare(folder: Path) -> Seconds:
         "import time; from pathlib import Path; from dognet.conf import compose; from dognet.data import images;"
         "from dognet.network import NNet; c = compose(Path());"
         "X, y = images.split(images.read(Path('data/generated/train.csv')), c.data.positive);"
-        "t = time.perf_counter(); NNet().fit(X, y, **c.training());"
-        "print(time.perf_counter() - t)"
+        "t = time.perf_counter(); NNet().fit(X, y, **c.training()); print(time.perf_counter() - t)"
     )
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(

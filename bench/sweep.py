@@ -71,9 +71,9 @@ def main() -> None:
             for kind, (name, words) in enumerate(KINDS.items()):
                 swept[name].append(sweep(folder, f"study=s{number}{kind}", *grid, *words))
         lines = [
-            machine.described("numpy", "hydra-core", "joblib", "mlflow") + f"; medians of {rounds} rounds in turn.",
-            "",
-            f"| {len(points)} runs of {ITERS} iterations | seconds | processor seconds | times half the bare trainings | allowed |",
+            machine.described("numpy", "hydra-core", "joblib", "mlflow") + f"; medians of {rounds} rounds in turn.\n",
+            f"| {len(points)} runs of {ITERS} iterations "
+            "| seconds | processor seconds | times half the bare trainings | allowed |",
             "|:--|--:|--:|--:|--:|",
             f"| the trainings alone, one after another | {median(bare):.1f} | {median(bare):.1f} | 2 | |",
         ]
