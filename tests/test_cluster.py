@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, environment, loopback_alone
 
-from dognet import runs
+from dognet.runs.folder import ended_runs
+from dognet.runs.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -107,8 +108,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def finished(project: Path) -> list[runs.Run]:
-    return [run for run in runs.over(project / "experiments" / "adhoc" / "runs") if run.finished]
+def finished(project: Path) -> list[Run]:
+    return [run for run in ended_runs(project / "experiments" / "adhoc" / "runs") if run.finished]
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_a_sweep_over_two_nodes_loses_nothing_when_one_is_killed(
     assert experiment is not None
     recorded = client.search_runs([experiment.experiment_id])
     assert {run.info.status for run in recorded} == {"FINISHED"}
-    assert sorted(run.data.tags["digest"] for run in recorded) == sorted(run.info["digest"] for run in whole)
+    assert sorted(run.data.tags["digest"] for run in recorded) == sorted(run.manifest.digest for run in whole)
 
 
 def test_a_sweep_that_is_ended_leaves_no_process_at_work_and_goes_on(
@@ -179,9 +180,9 @@ def test_a_sweep_that_is_ended_leaves_no_process_at_work_and_goes_on(
         os.killpg(sweeping.pid, how)
         assert sweeping.wait(30) == code, head.log.read_text()
         wait_for(lambda: not head.at_work() and not node.at_work(), 10)
-        before = {run.folder.name: run.info for run in finished(project)}
+        before = {run.folder.name: run.manifest for run in finished(project)}
     assert f"12 runs, {len(before)} finished, {12 - len(before)} to do" in head.run(SHELL, command)
-    after = {run.folder.name: run.info for run in finished(project)}
+    after = {run.folder.name: run.manifest for run in finished(project)}
     assert len(after) == 12
     assert before.items() <= after.items()
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, environment, wait_until
 
-from dognet import runs
+from dognet.runs.folder import ended_runs
+from dognet.runs.run import Manifest
 
 pytestmark = pytest.mark.slow
 
@@ -153,10 +154,10 @@ def start(project: Path) -> Iterator[Start]:
         yield start
 
 
-def finished(project: Path) -> dict[str, dict[str, object]]:
+def finished(project: Path) -> dict[str, Manifest]:
     """What run.json says of each finished run."""
     folder = project / "experiments" / "adhoc" / "runs"
-    return {run.folder.name: run.info for run in runs.over(folder) if run.finished}
+    return {run.folder.name: run.manifest for run in ended_runs(folder) if run.finished}
 
 
 @pytest.fixture
@@ -181,7 +182,9 @@ def test_the_page_s_sweep_runs_on_the_cluster_and_is_recorded(
     assert experiment is not None
     recorded = client.search_runs([experiment.experiment_id])
     assert {run.info.status for run in recorded} == {"FINISHED"}
-    assert sorted(run.data.tags["digest"] for run in recorded) == sorted(str(info["digest"]) for info in whole.values())
+    assert sorted(run.data.tags["digest"] for run in recorded) == sorted(
+        str(manifest.digest) for manifest in whole.values()
+    )
     words = ["git", "status", "--porcelain", "--untracked-files=all"]
     assert subprocess.run(words, cwd=project, capture_output=True, text=True).stdout == "?? submitit.py\n"
     assert not (project / ".submitit").exists()
