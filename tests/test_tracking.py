@@ -503,7 +503,10 @@ def test_kills_at_random_moments_leave_every_run_whole_and_once(
                 killed += 1
                 told = process.communicate()[1]
                 assert told == ("dognet sync: interrupted\n" if process.returncode == 130 else "")
-                assert process.returncode in (130, -how)  # by the signal itself: while the interpreter was ending
+                assert process.returncode in (
+                    128 + how,
+                    -how,
+                )  # below 0: by the signal itself: while the interpreter was ending
             else:  # it was faster: once more from the start
                 shutil.rmtree(root / "mlartifacts")
                 shutil.copy(empty_store, root / "mlflow.db")
