@@ -198,7 +198,7 @@ def test_a_sweep_that_is_ended_cancels_its_jobs_and_resumes(
     before: dict[str, dict[str, object]] = {}
     for how, code in (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL):
         sweep, done = start(command, cluster), len(before)
-        wait_until(lambda: sweep.process.poll() is not None or len(finished(project)) > done, 120)  # noqa: B023
+        wait_until(lambda: sweep.process.poll() is not None or len(finished(project)) > done, 120)  # noqa: B023 - called at once
         assert sweep.process.poll() is None, sweep.output()
         os.killpg(sweep.process.pid, how)
         assert sweep.wait(60) == code, sweep.output()

@@ -336,7 +336,9 @@ def test_the_end_of_a_sweep_waits_for_a_slow_server_in_all_and_not_for_each_run(
         assert len(found(MlflowClient(tracking_uri=uri), "drowsy")) == 40
 
 
-def test_a_slow_server_is_told_and_the_rest_is_recorded_later_once(project: Path, serving: Callable, port: int) -> None:
+def test_a_slow_server_is_reported_and_the_rest_is_recorded_later_once(
+    project: Path, serving: Callable, port: int
+) -> None:
     run = run_in(project)
     with serving() as uri, slowed(port, 1.5) as slow:
         begin = time.monotonic()

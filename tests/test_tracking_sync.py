@@ -270,7 +270,7 @@ def absent_server() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("server", [absent_server, silent_server, failing_server])
-def test_a_store_that_fails_is_told_once_and_hurts_no_training(
+def test_a_store_that_fails_is_reported_once_and_hurts_no_training(
     grid: Path, sync: Sync, server: Callable[[], contextlib.AbstractContextManager[str]]
 ) -> None:
     with server() as uri:
@@ -322,7 +322,7 @@ def test_a_folder_in_place_of_the_store_is_told(grid: Path, sync: Sync) -> None:
     assert sync() == ("", f"12 runs are not recorded in MLflow ({where})")
 
 
-def test_a_full_disk_is_told_and_later_the_rest_is_recorded(grid: Path, run: Run) -> None:
+def test_a_full_disk_is_reported_and_later_the_rest_is_recorded(grid: Path, run: Run) -> None:
     disk = grid / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1900k", "tmpfs", disk], capture_output=True).returncode:

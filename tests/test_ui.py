@@ -316,7 +316,7 @@ def test_a_study_that_is_not_there_is_told_with_those_that_are(swept: Path) -> N
     assert answer.stderr == "dognet ui: MLflow has no study gird, it has one, grid, seeds; `dognet sync` records runs\n"
 
 
-def test_a_port_that_is_taken_is_told(swept: Path) -> None:
+def test_a_port_that_is_taken_is_reported(swept: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         answer = run_in(swept)("dognet", "ui", "--port", str(port), check=False)

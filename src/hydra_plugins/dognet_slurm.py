@@ -72,7 +72,7 @@ def cancel(name: str) -> None:
 def wait(name: str) -> None:
     """Wait until SLURM has no job of this name."""
     while subprocess.run(["squeue", "--noheader", f"--name={name}"], capture_output=True).stdout.strip():
-        time.sleep(0.2)
+        time.sleep(0.2)  # SLURM notifies nobody when a queue is empty
 
 
 def queue_watcher() -> Any:
