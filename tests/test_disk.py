@@ -97,7 +97,7 @@ def test_a_full_disk_for_temporary_files_is_one_line_and_later_the_run_is_record
             fill(folder, left)  # with nothing left Python would look elsewhere
             answer = run("dognet", f"ITERS={10 + number}", "force=true", TMPDIR=str(folder))
         count = f"{number + 1} run{'s are' if number else ' is'} not recorded in MLflow ({folder}: {FULL})"
-        assert answer.stderr == f"dognet: {count}: dognet sync records {'them' if number else 'it'}\n"
+        assert answer.stderr == f"dognet: {count}: `dognet sync` records {'them' if number else 'it'}\n"
     assert run("dognet", "sync").stdout == "3 recorded, 0 were there\n"
 
 
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(disk: Path) -> None:
         ("dognet", "ITERS=20", "tracking_uri=none"): "Read-only file system",
         ("dognet", "--multirun", "seed=1,2", "tracking_uri=none"): "Read-only file system",
         ("dognet", "report", "adhoc"): "Read-only file system",
-        ("dognet", "sync", "--tracking-uri", f"sqlite:///{disk}/other.db"): "dognet sync records it",
+        ("dognet", "sync", "--tracking-uri", f"sqlite:///{disk}/other.db"): "`dognet sync` records it",
     }.items():
         answer = run(*words, check=False)
         assert answer.returncode == 1, words

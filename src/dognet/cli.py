@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +40,7 @@ def main() -> None:
             return
         root = project_root()
         run_own_source(root)
+        find_home()
         if subcommand:
             run_subcommand(subcommand, words[1:], root)
         elif {"-h", "--help"} & set(words):
@@ -46,6 +49,13 @@ def main() -> None:
             complete(words, root)
         else:
             run_hydra(words, root)
+
+
+def find_home() -> None:
+    """Let libraries work for a user without an entry in passwd and without a writable home, as in a container."""
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = tempfile.gettempdir()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no cache
 
 
 def show_help(root: Path) -> None:

@@ -138,9 +138,13 @@ def provenance() -> Provenance:
 
 
 def git(*words: str) -> str | None:
-    """Return what git answers; None without git or a repository, which a run does not need."""
+    """Return what git answers; None without git or a repository, which a run does not need.
+
+    The project may belong to another user, which Git would refuse: we run its code anyway.
+    """
+    command = ["git", "-c", "safe.directory=*", *words]
     try:
-        answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def make(settings: Settings, root: Path) -> Fetched:
     train_labels, test_labels = (tuple(sorted(table["label"].unique().tolist())) for table in tables)
     pixels = tuple(map(str, tables[0].columns[1:]))
     fetched = Fetched(key=key_of(settings, root), pixels=pixels, train_labels=train_labels, test_labels=test_labels)
-    write(folder / "fetched.json", fetched.model_dump_json(indent=1) + "\n")
+    with suppress(PermissionError):  # the folder of another user, whose files are as they should be
+        write(folder / "fetched.json", fetched.model_dump_json(indent=1) + "\n")
     return fetched
 
 

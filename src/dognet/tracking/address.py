@@ -106,6 +106,8 @@ def reason(error: BaseException) -> str:
         return "no answer"
     if "out-of-date database schema" in text:
         return "its tables are another MLflow's; 'mlflow db upgrade' and its URI brings older ones up to date"
+    if "readonly database" in text:
+        return "you may only read this file"
     if "malformed" in text or "not a database" in text:
         return f"the file is damaged: {ANEW}"
     code = status(error)
