@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import functools
@@ -13,12 +14,12 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import forked
 import pytest
 
 from dognet.conf import compose
@@ -74,18 +75,41 @@ def environment(project: Path) -> dict[str, str]:
     return values
 
 
+@functools.cache
+def forks() -> Path:
+    """The folder of the commands that start as forks; the process that they come from has its socket beside it."""
+    folder = Path(tempfile.mkdtemp(prefix="forks-"))
+    (folder / "bin").mkdir()
+    program = Path(__file__).with_name("forked.py").read_text()
+    for name in ("dognet", "dvc", "python"):
+        (folder / "bin" / name).write_text(f"#!{sys.executable} -ISE\n{program}")
+        (folder / "bin" / name).chmod(0o755)
+    words = [sys.executable, "-P", Path(__file__).with_name("forked.py"), "serve", folder / "socket"]
+    where = {**os.environ, **QUIET, "OPENBLAS_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, cwd=folder, env=where, stdin=subprocess.DEVNULL, start_new_session=True)
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(process.kill)
+    wait_until((folder / "socket").exists)
+    return folder
+
+
+def with_forks(shell: dict[str, str]) -> dict[str, str]:
+    """The environment of a shell in which dognet and DVC start as forks of a process that has their libraries."""
+    ours = {"FORKED_SOCKET": f"{forks()}/socket", "FORKED_PYTHON": sys.executable}
+    return {**shell, **ours, "PATH": f"{forks()}/bin{os.pathsep}{shell['PATH']}"}
+
+
 def run_in(project: Path) -> Run:
     """Return a function that runs a command in ``project`` and hands back its output.
 
-    dognet and DVC start as forks of a process that has their libraries, unless PYTHONPATH says where to find others.
+    The commands start as forks, unless PYTHONPATH says where to find other libraries.
     """
 
     def run(*words: str, check: bool = True, cwd: Path = project, **more: str) -> subprocess.CompletedProcess[str]:
         shell = environment(project) | more
-        if words[0] in ("dognet", "dvc") and "PYTHONPATH" not in more:
-            answer = forked.run(words, cwd, shell)
-        else:
-            answer = subprocess.run(words, cwd=cwd, env=shell, capture_output=True, text=True, timeout=300)
+        if "PYTHONPATH" not in more:
+            shell = with_forks(shell)
+        answer = subprocess.run(words, cwd=cwd, env=shell, capture_output=True, text=True, timeout=300)
         if check and answer.returncode:
             raise AssertionError(f"{words} ended with {answer.returncode}:\n{answer.stdout}\n{answer.stderr}")
         return answer

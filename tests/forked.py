@@ -1,73 +1,153 @@
-"""Commands as forks of a process that has the libraries loaded: real processes, without two seconds of imports each."""
+"""Commands as forks of a process that has the libraries loaded: real processes, without two seconds of imports each.
+
+A folder in front of PATH has this file as ``dognet``, ``dvc`` and ``python``. It asks the process with the libraries,
+which runs as ``forked.py serve``, for a fork with its own arguments, environment, folder and standard streams, passes
+signals on, and ends with the exit code of that fork. Nothing of dognet is loaded beforehand: that comes from the
+project in which a command runs.
+"""
 
 from __future__ import annotations
 
-import atexit
-import gc
-import multiprocessing
+import array
+import json
 import os
-import runpy
-import shutil
-import subprocess
+import signal
+import socket
 import sys
-import tempfile
-import threading
-import traceback
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-LIBRARIES = [  # all that commands of dognet and DVC import, but nothing of dognet: that comes from each test's project
+LIBRARIES = [
     *("numpy", "pandas", "pyarrow.csv", "scipy.stats", "pydantic", "yaml", "tqdm", "filelock", "threadpoolctl"),
     *("hydra", "hydra.core.override_parser.overrides_parser", "hydra.experimental.callbacks", "joblib"),
     *("matplotlib.figure", "matplotlib.backends.backend_svg", "matplotlib.backends.backend_agg"),
     *("mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "dvc.cli", "dvc.repo", "dvc.commands.repro"),
 ]
-
-server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(LIBRARIES)
-
-
-def run(words: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a Python command of the environment, wait for its end, and return its output."""
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        process = server.Process(target=become, args=(words, cwd, dict(environment), out, err))
-        process.start()
-        process.join(timeout=300)
-        if process.is_alive():
-            process.kill()
-            raise subprocess.TimeoutExpired(words, 300)
-        return subprocess.CompletedProcess(words, process.exitcode, out.read_text(), err.read_text())
+STREAMS = (0, 1, 2)
+LIMIT = 2**20  # bytes of a request
 
 
-def become(words: Sequence[str], cwd: Path, environment: dict[str, str], out: Path, err: Path) -> None:
-    """Run the command in this process, as if a shell had started it, and end."""
+# --- the command that a test starts
+
+
+def ask() -> None:
+    """Run the command ``sys.argv`` in a fork and end as it does."""
+    name, words = Path(sys.argv[0]).name, sys.argv[1:]
+    if name == "python" and not (words[:2] == ["-P", "-m"] and words[2].startswith("dognet.")):
+        os.execv(os.environ["FORKED_PYTHON"], [os.environ["FORKED_PYTHON"], *words])
+    request = json.dumps({"words": [name, *words], "folder": os.getcwd(), "environment": dict(os.environ)}).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(os.environ["FORKED_SOCKET"])
+        server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))])
+        server.shutdown(socket.SHUT_WR)
+        pid, code = int(server.recv(16)), b""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+        while not code:
+            code = server.recv(16)
+    if int(code) < 0:
+        signal.signal(-int(code), signal.SIG_DFL)
+        os.kill(os.getpid(), -int(code))
+    os._exit(int(code))
+
+
+# --- the process with the libraries
+
+
+def serve(path: str) -> None:
+    """Load the libraries, then do one request after the other in forks of this process, until it is killed."""
+    import importlib
+    import warnings
+
+    warnings.simplefilter("ignore")
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process stays behind that has ended
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{path}.part")
+        listening.listen(64)
+        os.rename(f"{path}.part", path)
+        while True:
+            client, _ = listening.accept()
+            if os.fork():
+                client.close()
+                continue
+            listening.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            answer(client)
+
+
+def answer(client: socket.socket) -> None:
+    """Start the fork that a client asks for, wait for its end and say how it ended."""
+    content, streams = b"", array.array("i")
+    while True:
+        piece, rights, _, _ = client.recvmsg(LIMIT, socket.CMSG_SPACE(streams.itemsize * len(STREAMS)))
+        for _, _, data in rights:
+            streams.frombytes(data)
+        if not piece:
+            break
+        content += piece
+    pid = os.fork()
+    if not pid:
+        client.close()
+        for number, stream in zip(STREAMS, streams, strict=True):
+            os.dup2(stream, number)
+            os.close(stream)
+        become(**json.loads(content))
+    for stream in (*STREAMS, *streams):
+        os.close(stream)
+    client.sendall(b"%d" % pid)
+    _, status = os.waitpid(pid, 0)
+    client.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
+    """Run the command in this process as if a shell had started it, and end."""
+    import atexit
+    import gc
+    import runpy
+    import shutil
+    import threading
+    import traceback
+
     gc.freeze()  # no need to look through the libraries for garbage again
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(cwd)
-    for number, name, mode in ((0, os.devnull, "r"), (1, out, "w"), (2, err, "w")):
-        with open(name, mode) as file:
-            os.dup2(file.fileno(), number)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
-    script = shutil.which(words[0])
-    assert script, words
-    sys.argv = [script, *words[1:]]
-    here = str(Path(__file__).parent)
-    sys.path[:] = [*environment["PYTHONPATH"].split(os.pathsep), *(path for path in sys.path if path not in ("", here))]
+    os.chdir(folder)
+    ours = f"{Path(environment['FORKED_SOCKET']).parent}/bin"
+    script = shutil.which(words[0], path=environment["PATH"].replace(ours + os.pathsep, "")) or words[0]
+    sys.executable = f"{ours}/python"  # what dognet starts is a fork too
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in zip(STREAMS, "rww", strict=True))
+    sys.path[:] = [*environment.get("PYTHONPATH", "").split(os.pathsep), *sys.path[1:]]
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     code = 0
     try:
-        runpy.run_path(script, run_name="__main__")
+        if words[0] == "python":
+            sys.argv = words[3:]
+            runpy.run_module(words[3], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = [script, *words[1:]]
+            runpy.run_path(script, run_name="__main__")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         if isinstance(ended.code, str):
             print(ended.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        code = 130
     except BaseException:
         traceback.print_exc()
         code = 1
     threading._shutdown()  # what Python does at its end, and a fork leaves out
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            code = code or 120
     os._exit(code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(sys.argv[2])
+    ask()

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import REPOSITORY, environment
+from conftest import REPOSITORY, environment, with_forks
 from test_tracking_server import free_port, postgres
 
 __all__ = ["postgres"]
@@ -36,6 +36,8 @@ IN_PLACE = {  # what a test runs instead, in the environment that there is
     "source .venv/bin/activate": "true",
     "make repro": "make -o .venv/installed repro",
     "make test": "python -m pytest --version",
+    "dognet --multirun experiment=seed": "sed -i 's/range(60)/range(3)/' experiments/seed/study.yaml && "
+    "dognet --multirun experiment=seed",
 }
 SERVING = r"dognet ui( \w+)?"  # until Ctrl-C; with a team's server it prints the addresses and ends
 ELSEWHERE = {
@@ -119,7 +121,7 @@ def printed(script: list[str], folder: Path, clone: Path) -> Iterator[tuple[int,
     """Run the commands in one shell; the exit code of each and what it printed, errors included."""
     end, log = "-- end of command", folder / "printed"
     text = "\n".join(f"{command}\necho; echo '{end}' $?" for command in script)
-    where = environment(folder / "dognet") | {"CLONE": str(clone), "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
+    where = with_forks(environment(folder / "dognet")) | {"CLONE": str(clone), "PYTHONUNBUFFERED": "1", "COLUMNS": "80"}
     where |= {"HOME": str(folder), "GIT_TERMINAL_PROMPT": "0"}
     start = folder / "dognet" if (folder / "dognet").exists() else folder
     with log.open("wb") as file, subprocess.Popen(
