@@ -64,11 +64,11 @@ def lecture() -> Path:
 
 def environment(project: Path) -> dict[str, str]:
     """The environment of a shell in which ``project`` is installed."""
-    values = {
-        name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_", "HYDRA_", "MAKE"))
-    }
+    others = ("DVC_", "MLFLOW_", "HYDRA_", "MAKE", "PYTHON")
+    values = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     values["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{values['PATH']}"
     values["PYTHONPATH"] = str(project / "src")
+    values["PYTHONDONTWRITEBYTECODE"] = "1"  # two edits in a second would look the same to it
     values["GIT_CONFIG_COUNT"] = "2"
     values |= {"GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "Dog"}
     values |= {"GIT_CONFIG_KEY_1": "user.email", "GIT_CONFIG_VALUE_1": "dog@example.com"}

@@ -117,7 +117,9 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
     ours = f"{Path(environment['FORKED_SOCKET']).parent}/bin"
     script = shutil.which(words[0], path=environment["PATH"].replace(ours + os.pathsep, "")) or words[0]
     sys.executable = f"{ours}/python"  # what dognet starts is a fork too
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in zip(STREAMS, "rww", strict=True))
+    lines = 1 if environment.get("PYTHONUNBUFFERED") else -1
+    sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w", lines)
+    sys.stderr = os.fdopen(2, "w", 1)
     sys.path[:] = [*environment.get("PYTHONPATH", "").split(os.pathsep), *sys.path[1:]]
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     code = 0

@@ -251,7 +251,7 @@ def test_one_bad_run_does_not_sink_the_sweep(project):
 
 
 def test_a_killed_worker_costs_no_run(project):
-    sweeping = start(project, "seed=range(6)", "ITERS=30000")
+    sweeping = start(project, "seed=range(6)", "ITERS=6000")
     wait_for(lambda: finished(project), 60)  # then others are in training
     workers = [pid for pid in processes(project) if "loky" in command(pid)]
     os.kill(workers[-1], signal.SIGKILL)

@@ -13,7 +13,7 @@ from dognet.runs.folder import PIPELINE, ended_runs, read_run, run_folders
 
 pytestmark = pytest.mark.process
 
-GRID = ("dognet", "--multirun", "hiddenNodes=2,3", "seed=range(3)", "ITERS=3000")
+GRID = ("dognet", "--multirun", "hiddenNodes=2,3", "seed=range(3)", "ITERS=1000")
 
 
 def at_once(project: Path, *commands: tuple[str, ...]) -> list[tuple[int, str]]:

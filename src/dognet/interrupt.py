@@ -62,7 +62,10 @@ def interruptible(name: str) -> Iterator[None]:
 def one_line_errors(name: str) -> Iterator[None]:
     """End the command ``name`` with a line and exit code 1 where the user or the machine is at fault."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # and not when Python ends, where nobody could catch what it raises
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
