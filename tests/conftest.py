@@ -84,6 +84,7 @@ def forks() -> Path:
     for name in ("dognet", "dvc", "python"):
         (folder / "bin" / name).write_text(f"#!{sys.executable} -ISE\n{program}")
         (folder / "bin" / name).chmod(0o755)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", REPOSITORY / "src"])  # once, not in each
     words = [sys.executable, "-P", Path(__file__).with_name("forked.py"), "serve", folder / "socket"]
     where = {**os.environ, **QUIET, "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=folder, env=where, stdin=subprocess.DEVNULL, start_new_session=True)

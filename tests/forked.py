@@ -110,7 +110,10 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
     import threading
     import traceback
 
+    import colorama.initialise
+
     gc.freeze()  # no need to look through the libraries for garbage again
+    atexit.unregister(colorama.initialise.reset_all)  # DVC's, and no command of dognet loads it
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

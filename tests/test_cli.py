@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Run, environment, run_in
+from conftest import REPOSITORY, Run, environment, run_in, with_forks
 
 from dognet.runs.folder import ended_runs, read_run
 
@@ -162,7 +162,7 @@ def on_a_terminal(project: Path, *words: str) -> str:
     if child == 0:
         os.chdir(project)
         fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        os.execvpe(words[0], list(words), environment(project) | {"TERM": "xterm"})
+        os.execvpe(words[0], list(words), with_forks(environment(project)) | {"TERM": "xterm"})
     shown = b""
     while select.select([terminal], [], [], 60)[0]:
         try:
@@ -175,7 +175,7 @@ def on_a_terminal(project: Path, *words: str) -> str:
 
 
 def test_a_terminal_shows_a_bar_with_loss_accuracy_and_time_left(project: Path) -> None:
-    shown = on_a_terminal(project, "dognet", "ITERS=30000", "tracking_uri=none")
+    shown = on_a_terminal(project, "dognet", "ITERS=30000", "data.train_rows=200", "tracking_uri=none")
     assert re.search(
         r"\d+% \|.+\| [\d.]+k of 30\.0k iterations, \d\d:\d\d left, loss 0\.\d{4}, accuracy [01]\.\d{3}", shown
     )

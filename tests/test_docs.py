@@ -80,10 +80,10 @@ DOCKER = r"docker run --rm .*--env (\S+) --env (\S+) .*python:3\.\d+ (.*)"
 
 
 def in_place(command: str) -> str:
-    """What a test runs for a command that is shown; in a container a user has no entry in passwd."""
+    """What a test runs for a command that is shown; in a container a user has no entry in passwd, and no forks."""
     if found := re.fullmatch(DOCKER, command):
         *variables, inner = found.groups()
-        kept = f'--ignore-environment PATH="$PATH" PYTHONPATH="$PYTHONPATH" {" ".join(variables)}'
+        kept = f'--ignore-environment PATH="${PATH#*:}" PYTHONPATH="$PYTHONPATH" {" ".join(variables)}'
         inner = IN_PLACE.get(inner, inner.removeprefix(".venv/bin/"))
         return f"unshare --user --map-user=12345 --map-group=12345 env {kept} {inner}"
     if re.fullmatch(SERVING, command):

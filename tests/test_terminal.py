@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import environment, make_project, run_in
+from conftest import environment, make_project, run_in, with_forks
 
 pytestmark = pytest.mark.process
 
@@ -35,9 +35,8 @@ def on_terminal(project: Path, *words: str, **more: str) -> str:
     """What a command writes on a terminal of 24 lines and 80 columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    usual = {
-        name: value for name, value in environment(project).items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
-    }
+    shell = with_forks(environment(project))
+    usual = {name: value for name, value in shell.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     with subprocess.Popen(
         words, cwd=project, env=usual | more, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     ) as process:
@@ -100,7 +99,7 @@ def test_a_reader_that_has_seen_enough_ends_no_run(project: Path) -> None:
     answer = subprocess.run(
         ["bash", "-c", words.replace("range(6)", "'range(6)'")],
         cwd=project,
-        env=environment(project),
+        env=with_forks(environment(project)),
         capture_output=True,
         text=True,
     )

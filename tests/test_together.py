@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Run, environment, make_project
+from conftest import Run, environment, make_project, with_forks
 from mlflow import MlflowClient
 
 from dognet.runs.folder import PIPELINE, ended_runs, read_run, run_folders
@@ -22,7 +22,7 @@ def at_once(project: Path, *commands: tuple[str, ...]) -> list[tuple[int, str]]:
         subprocess.Popen(
             words,
             cwd=project,
-            env=environment(project),
+            env=with_forks(environment(project)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

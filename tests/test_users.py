@@ -28,7 +28,8 @@ def nobody(project: Path) -> Iterator[Run]:
 
     def run(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         unset = [f"--unset={name}" for name in ("HOME", "USER", "LOGNAME", "USERNAME")]
-        return run_in(project)(*NOBODY, "env", *unset, *words, check=check)
+        words = (*NOBODY, "env", *unset, *words)
+        return run_in(project)(*words, check=check, PYTHONPATH=str(project / "src"))  # no fork: that would be root's
 
     yield run
     give(project, os.getuid())

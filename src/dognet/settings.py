@@ -244,7 +244,7 @@ def describe_error(error: ValidationError) -> list[str]:
 def as_written(path: Path) -> dict[str, Any]:
     """Read a YAML file with every value as the text that stands there; raise SettingsError if it is none."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # makes text of all, and runs no code
+        values = yaml.load(path.read_text(encoding="utf-8"), yaml.CBaseLoader)  # makes text of all, and runs no code
     except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

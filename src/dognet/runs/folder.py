@@ -192,9 +192,14 @@ def read_manifest(folder: Path) -> Manifest:
 def read_config(folder: Path) -> tuple[TrainingSettings, Images]:
     """Read config.yaml."""
     path = folder / "config.yaml"
-    content = parse(path, yaml.safe_load)
+    content = parse(path, load_yaml)
     images = model(path, Images, content.pop("data", {}))
     return model(path, TrainingSettings, content), images
+
+
+def load_yaml(text: str) -> Any:
+    """Return what YAML says, read by libyaml: ten times as fast as in Python, which 2000 runs notice."""
+    return yaml.load(text, yaml.CSafeLoader)
 
 
 def read_metrics(folder: Path) -> Metrics:

@@ -67,6 +67,15 @@ def read_report(folder: Path) -> Report | None:
         return None
 
 
+def current_report(name: str, root: Path) -> Report | None:
+    """Return the study's report if no run has come or gone since it was written, and its file has not changed."""
+    folder = root / "experiments" / name
+    report = read_report(folder)
+    sources = [folder / "runs", *(folder / "runs").glob("*/run.json"), *folder.glob("study.yaml")]
+    written = (folder / "report.json").stat().st_mtime_ns if report else 0
+    return report if all(source.stat().st_mtime_ns < written for source in sources) else None
+
+
 def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Report:
     """Write a study's report and its pictures, and the list of studies; ReportError if no run is finished.
 
@@ -103,7 +112,8 @@ def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[s
             save(figure, folder / f"{name}.svg")
     if best:
         with suppress(ImagesError):  # the images of an old run are gone: the report goes without this picture
-            plot(best, root)
+            if not (best.folder / "weights.svg").is_file():
+                plot(best, root)
         with suppress(FileNotFoundError):
             shutil.copyfile(best.folder / "weights.svg", folder / "weights.svg")
     return {path.stem: f"![{path.stem}]({path.name})" for path in folder.glob("*.svg")}

@@ -78,9 +78,9 @@ def processes(launcher: DictConfig) -> int:
 
 
 def conclude(study: str, root: Path) -> None:
-    """Write the study's report and print its answer."""
+    """Write the study's report, unless it is up to date, and print its answer."""
     try:
-        written = report.write_report(study, root, replace_complete=False)
+        written = report.current_report(study, root) or report.write_report(study, root, replace_complete=False)
         print(report.conclusion(written), flush=True)
     except (report.ReportError, OSError) as error:  # these runs were beside the study's grid, or all have failed
         print(f"no report: {error}")
