@@ -83,9 +83,9 @@ def in_place(command: str) -> str:
     """What a test runs for a command that is shown; in a container a user has no entry in passwd, and no forks."""
     if found := re.fullmatch(DOCKER, command):
         *variables, inner = found.groups()
-        kept = f'--ignore-environment PATH="${PATH#*:}" PYTHONPATH="$PYTHONPATH" {" ".join(variables)}'
+        kept = ['PATH="${PATH#*:}"', 'PYTHONPATH="$PYTHONPATH"', *variables]
         inner = IN_PLACE.get(inner, inner.removeprefix(".venv/bin/"))
-        return f"unshare --user --map-user=12345 --map-group=12345 env {kept} {inner}"
+        return " ".join(["unshare --user --map-user=12345 --map-group=12345 env --ignore-environment", *kept, inner])
     if re.fullmatch(SERVING, command):
         until = "until grep -qs Ctrl-C ui || ! kill -0 $! 2> /dev/null; do sleep 0.1; done"
         return f"({command} > ui 2>&1 & {until}; kill $! 2> /dev/null; wait $!; cat ui; rm ui)"
