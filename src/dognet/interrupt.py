@@ -66,11 +66,16 @@ def one_line_errors(name: str) -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()  # and not when Python ends, where nobody could catch what it raises
-    except BrokenPipeError:  # the reader has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        print_no_more()
         sys.exit(0)
     except (UserError, OSError, MemoryError, FloatingPointError) as error:
         sys.exit("\n".join(f"{name}: {line}" for line in str(error).splitlines()))
+
+
+def print_no_more() -> None:
+    """Send what is still printed nowhere: the reader has seen enough, as `head` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def stage(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:

@@ -9,8 +9,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
+from dognet.interrupt import print_no_more
 from dognet.runs.run import Run
 from dognet.stages.train import work_of
 from dognet.sweep.grid import Point
@@ -97,8 +98,10 @@ def progress(todo: Sequence[Point], points: Sequence[Point]) -> Iterator[None]:
     """Print a line for each run when it ends, as its folder shows: that works with every launcher."""
 
     def watch() -> None:
-        with suppress(BrokenPipeError):  # the reader has seen enough, as `head` has; the runs go on
+        try:
             show(before, points, ended)
+        except BrokenPipeError:  # the runs go on
+            print_no_more()
 
     ended = threading.Event()
     before = {point: point.ended_at() for point in todo}
