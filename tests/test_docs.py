@@ -138,10 +138,10 @@ def printed(script: list[str], folder: Path, clone: Path) -> Iterator[tuple[int,
     yield from ((int(code), text) for text, code in zip(pieces[::2], pieces[1::2], strict=False))
 
 
-@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    ["README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES if list(shown(page)))],
+    [page for page in ["README.md", *PAGES] if list(shown(page))],
 )
 def test_every_command_of_a_page_prints_what_the_page_shows(
     page: str, clone: Path, tmp_path: Path, request: pytest.FixtureRequest

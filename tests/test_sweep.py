@@ -250,6 +250,7 @@ def test_one_bad_run_does_not_sink_the_sweep(project):
     assert "3 runs, 2 finished, 1 to do" in sweep(project, "seed=1,2,3", "ITERS=50").stdout
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_run(project):
     sweeping = start(project, "seed=range(6)", "ITERS=6000")
     wait_for(lambda: finished(project), 60)  # then others are in training

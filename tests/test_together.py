@@ -83,6 +83,7 @@ def test_a_sweep_and_other_commands_leave_each_run_whole_and_recorded_once(
     assert (project / "experiments" / "adhoc" / "report.md").read_bytes() == report
 
 
+@pytest.mark.slow
 def test_of_two_dvc_repros_the_second_waits_or_says_why_not(project: Path, run: Run) -> None:
     results = at_once(project, ("dvc", "repro"), ("dvc", "repro"))
     assert 0 in [code for code, _ in results]

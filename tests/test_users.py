@@ -43,6 +43,7 @@ def give(folder: Path, user: int, *, group_writes: bool = True) -> None:
             path.chmod(path.stat().st_mode | 0o020 if group_writes else path.stat().st_mode & ~0o022)
 
 
+@pytest.mark.slow
 def test_a_user_without_name_and_home_trains_records_and_looks(nobody: Run) -> None:
     for words in (("dognet", "ITERS=10"), ("dognet", "--multirun", "seed=1,2", "ITERS=10")):
         assert nobody(*words).stderr == ""
