@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import environment, run_in
 
-ROUNDS = 40 if os.environ.get("DOGNET_SOAK") else 3
+ROUNDS = 40 if os.environ.get("DOGNET_SOAK") else 1
 GRID = ("hiddenNodes=1,2", "seed=range(4)", "ITERS=300")
 
 
@@ -325,7 +325,7 @@ def wait_for(condition, seconds: float) -> bool:
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_killed_sweep_leaves_nothing_half_done_and_goes_on_where_it_stopped(project, how, launcher):
-    words = ("seed=range(8)", "ITERS=2000", f"hydra/launcher={launcher}")
+    words = ("seed=range(8)", "ITERS=2000", "data.train_rows=1000", f"hydra/launcher={launcher}")
     whole = results_of_a_whole_sweep(project, words)
     rng = random.Random(f"{how} {launcher}")
     for _ in range(ROUNDS):
