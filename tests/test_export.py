@@ -36,7 +36,7 @@ from dognet.tracking.sync import Recorder
 
 pytestmark = pytest.mark.process
 
-BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=3"
+BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=1"
 
 
 @pytest.fixture(scope="module")
@@ -218,10 +218,9 @@ def test_the_best_run_is_that_with_the_least_validation_loss_whatever_it_gets_ri
     for run in every:
         assert run.figures.selection_loss > read_run(grid / BEST).figures.selection_loss
         assert run.figures.test_accuracy > 0.1
-    output, errors = export("grid")
+    output = export("grid")[0]
     assert output.startswith(f"{BEST}: validation loss ")
     assert "test accuracy 0.1 (baseline " in output
-    assert errors == f"grid: {Path(BEST).name} has the lowest validation loss\n"
     assert (grid / "models/grid/artifacts/weights.npz").read_bytes() == (grid / BEST / "weights.npz").read_bytes()
 
 
@@ -239,8 +238,7 @@ def test_a_failed_run_and_a_damaged_one_are_not_given_away(grid: Path, export: E
     output, errors = export("grid")
     assert output.startswith(f"{second}: ")
     where = f"grid: skipped {Path(BEST).name}: curve.csv"
-    best = f"grid: {second.name} has the lowest validation loss"
-    assert errors == f"{where}: changed since it was written (its sha256 differs from run.json's)\n{best}\n"
+    assert errors == f"{where}: changed since it was written (its sha256 differs from run.json's)\n"
     manifest, (_, images) = read_manifest(grid / second), read_config(grid / second)
     settings = small(hiddenNodes=4, stepSize=1.0, seed=int(second.name[-1]), study="grid")
     fail(grid / second, settings, images, manifest, FloatingPointError("too large"))
@@ -366,7 +364,7 @@ def test_a_run_is_registered_once_under_a_name(grid: Path, export: Export) -> No
     recorded = client.get_run(str(version.run_id))
     assert recorded.data.tags["digest"] == version.tags["digest"] == run.manifest.digest
     assert (version.tags["study"], version.tags["folder"]) == ("grid", run.folder.name)
-    for name in ("train_loss", "test_accuracy"):
+    for name in ("validation_loss", "test_accuracy"):
         assert float(version.tags[name]) == run.figures.figures()[name]
         assert f"{run.figures.figures()[name]:.4g}" in str(version.description)
     model = client.get_logged_model(recorded.outputs.model_outputs[0].model_id)

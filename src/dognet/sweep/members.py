@@ -129,7 +129,6 @@ def run_to_keep(name: str, root: Path) -> Run:
         if reason != NOT_RUN:
             print(f"{name}: skipped {missing}: {reason}", file=sys.stderr)
     if best := best_run(members):
-        print(f"{name}: {best.folder.name} has the lowest {best.figures.chosen_by.replace('_', ' ')}", file=sys.stderr)
         return best
     raise ReportError(f"{name} has runs on different images, whose losses don't compare: name a run's folder")
 

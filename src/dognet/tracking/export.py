@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
-    """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry."""
+    """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry.
+
+    Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
+    """
     if not run.finished:
         raise ExportError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
     folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
