@@ -89,10 +89,11 @@ def test_the_lectures_images_come_from_the_courses_repository(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     answer = run("dognet", "data=lecture", TMPDIR=str(scratch))
-    assert "test      0.02174      1.0000" in answer.stdout
+    assert "test        0.02174      1.0000" in answer.stdout
     names = sorted(str(path.relative_to(project)) for path in (project / "data").rglob("*.csv"))
     raw, made = "data/raw/lecture/simple_images_", "data/lecture/"
-    assert names == [f"{made}test.csv", f"{made}train.csv", f"{raw}test.csv", f"{raw}train.csv"]
+    made_names = [f"{made}{part}.csv" for part in ("test", "train", "validation")]
+    assert names == [*made_names, f"{raw}test.csv", f"{raw}train.csv"]
     assert not list(scratch.iterdir())
     changed = run("git", "status", "--porcelain").stdout.split()
     assert set(changed) == {"M", "conf/data/lecture.yaml"}
@@ -104,7 +105,7 @@ def test_dvc_repro_fetches_the_lectures_images_as_data_dvc_pins_them(
     point_at(project, *course)
     use(project, "lecture")
     assert "data.dvc" in run("dvc", "status", "data.dvc").stdout
-    assert "test accuracy 1\n" in run("dvc", "repro").stdout
+    assert "test accuracy 1 (baseline 0.636)\n" in run("dvc", "repro").stdout
     run("dvc", "commit", "--force", "data.dvc")  # what is there has the hash that is pinned
     assert run("git", "status", "--porcelain", "data.dvc").stdout == ""
     assert "up to date" in run("dvc", "status").stdout
@@ -169,17 +170,17 @@ def describe(project: Path) -> None:
 
 
 def test_own_images_train(own: Path, run: Run, project: Path) -> None:
-    assert "test      0.0" in run("dognet", *OWN).stdout
+    assert "test        0.0" in run("dognet", *OWN).stdout
     written = next(project.glob("data/csv-*/train.csv")).read_text()
     assert written.startswith("label,a,b,c\ndog,0.0,127.5,255.0\n")
 
 
 def test_dvc_repro_notices_a_changed_file_in_data_own(own: Path, run: Run, project: Path) -> None:
     describe(project)
-    assert "test accuracy 1\n" in run("dvc", "repro").stdout
+    assert "test accuracy 1 (baseline 0.5)\n" in run("dvc", "repro").stdout
     assert "up to date" in run("dvc", "repro").stdout
     (own / "test.csv").write_text((own / "test.csv").read_text() + "cat,0.1,0.4,1\ncat,0.1,0.4,1\n")
-    assert "test accuracy 0.5\n" in run("dvc", "repro").stdout
+    assert "test accuracy 0.5 (baseline 0.75), balanced accuracy 0.6667\n" in run("dvc", "repro").stdout
 
 
 @pytest.mark.parametrize("place", ["elsewhere/train.csv", "data/own/../../elsewhere/train.csv"])
@@ -188,7 +189,7 @@ def test_a_file_outside_of_data_own_is_for_dognet_and_dvc_repro_says_why(
 ) -> None:
     (project / "elsewhere").mkdir()
     shutil.move(own / "train.csv", project / "elsewhere" / "train.csv")
-    assert "test      0.0" in run("dognet", *OWN, f"data.train={place}").stdout
+    assert "test        0.0" in run("dognet", *OWN, f"data.train={place}").stdout
     describe(project)
     edit(project / "conf" / "data" / "csv.yaml", "data/own/train.csv", place)
     answer = run("dvc", "repro", check=False)
@@ -264,9 +265,10 @@ def test_a_mistake_in_the_images_leaves_the_finished_run_as_it_is(own: Path, run
     assert ", already trained" in run("dognet", *OWN).stdout
 
 
-def test_generated_images_changed_between_two_runs_of_one_process_are_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_generated_images_changed_between_two_runs_of_one_process_are_made_again(tmp_path: Path, part: str) -> None:
     images, folder = fetch(small(), tmp_path), tmp_path / "data" / "generated"
-    file = folder / "test.csv"
+    file = folder / f"{part}.csv"
     made = file.read_bytes()
     for damage in (made.replace(b"1", b"2", 1), b"", None):
         file.unlink() if damage is None else file.write_bytes(damage)

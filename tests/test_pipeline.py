@@ -17,6 +17,7 @@ import yaml
 from conftest import REPOSITORY, Run, edit, loopback_alone, run_in
 
 from dognet.runs.folder import PIPELINE, RunError, finished, read_config, read_metrics, read_run
+from dognet.runs.run import Point
 
 STAGES = ("fetch", "train", "evaluate", "plot", "track")
 NO_RESULT = {"errors", "interrupt", "project"}  # how a command finds its folder, and how it ends
@@ -62,7 +63,8 @@ def test_a_fresh_clone_is_clean_after_dvc_repro_and_has_learnt(project: Path, ru
     assert set(changed) <= {" M dvc.lock"}  # its checksums of the weights differ on another type of CPU
     metrics = json.loads((project / "experiments" / "pipeline" / "metrics.json").read_text())
     assert metrics["test_accuracy"] >= 0.99
-    assert {"train_loss", "train_accuracy", "test_loss", "test_accuracy", "baseline", "digest"} == set(metrics)
+    assert {"train_loss", "validation_loss", "validation_accuracy", "test_loss", "baseline", "digest"} < set(metrics)
+    assert (project / "experiments" / "pipeline" / "curve.csv").read_text().startswith(",".join(Point._fields) + "\n")
 
 
 def test_a_second_dvc_repro_has_nothing_to_do(run: Run) -> None:
@@ -89,6 +91,8 @@ def test_editing_a_setting_reruns_its_stages_and_going_back_runs_none(project: P
     [
         ("seed: 33 ", "seed: 34 ", ["fetch", "train", "evaluate", "plot", "track"]),
         ("test_rows: 1000", "test_rows: 500", ["fetch", "evaluate", "plot", "track"]),
+        ("validation: 1000", "validation: 500", ["fetch", "train", "evaluate", "plot", "track"]),
+        ("validation: 1000", "validation: 0", ["fetch", "train", "evaluate", "plot", "track"]),
         ("positive: checkerboard", "positive: triangle", ["fetch", "train", "evaluate", "plot", "track"]),
     ],
 )

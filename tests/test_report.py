@@ -98,7 +98,9 @@ def row(text: str, *cells: str) -> list[str]:
 
 def test_the_same_runs_give_the_same_bytes(project: Path) -> None:
     folder = project / "experiments"
-    names = [f"way/{name}" for name in ("report.md", "report.json", "loss.svg", "accuracy.svg", "weights.svg")]
+    names = [
+        f"way/{name}" for name in ("report.md", "report.json", "loss.svg", "gap.svg", "accuracy.svg", "weights.svg")
+    ]
     contents = []
     for _ in range(2):
         write_report("way", project)
@@ -114,8 +116,16 @@ def test_the_report_has_question_answer_table_pictures_and_what_was_expected(pro
     assert paragraphs[0] == "# Which way?"
     answer = r"\*\*No run reached 99 % test accuracy\. The best reached \S+ % \(baseline \S+ %\)\.\*\*"
     assert re.match(answer, paragraphs[1])
-    assert len(row(text, "0.3")) == len(row(text, "stepSize")) == 6
-    parts = ["| stepSize | ", "- Solved: ", "![loss](", "![accuracy](", "Neighbouring settings have at most 3 seeds"]
+    assert len(row(text, "0.3")) == len(row(text, "stepSize")) == 7
+    parts = [
+        "| stepSize | ",
+        "- Solved: ",
+        "![loss](",
+        "![accuracy](",
+        "## Overfitting",
+        "![gap](",
+        "Neighbouring settings have at most 3 seeds",
+    ]
     parts += ["## The best run", "![weights](", "## How to repeat it", "    dognet --multirun experiment=way"]
     places = [next(k for k, paragraph in enumerate(paragraphs) if paragraph.startswith(part)) for part in parts]
     assert places == sorted(places)
@@ -132,19 +142,52 @@ def test_the_table_is_computed_over_the_seeds(project: Path) -> None:
     assert "is solved by some runs at stepSize 0.3 (2 of 3); by no run at stepSize 3.**" in text
 
 
-def test_the_best_run_is_chosen_by_train_loss_never_by_test_accuracy(project: Path) -> None:
+def test_the_best_run_is_chosen_by_validation_loss_never_by_test_accuracy(project: Path) -> None:
     folders = run_folders(project)
     for folder in folders:
-        rewrite(folder, test_accuracy=1.0, train_loss=0.5)
-    rewrite(folders[3], test_accuracy=0.1, train_loss=0.4)
-    assert f"`{folders[3].name}` has the lowest train loss, 0.4 nats." in text_of(project)
+        rewrite(folder, test_accuracy=1.0, test_loss=0.1, train_loss=0.1, validation_loss=0.5)
+    rewrite(folders[3], test_accuracy=0.1, test_loss=0.9, train_loss=0.9, validation_loss=0.4)
+    assert f"`{folders[3].name}` has the lowest validation loss, 0.4 nats." in text_of(project)
     weights = (project / "experiments" / "way" / "weights.svg").read_bytes()
     assert weights == (folders[3] / "weights.svg").read_bytes()
 
 
+def test_without_validation_images_the_best_run_is_chosen_by_train_loss(project: Path) -> None:
+    train(project, "own", *({"seed": seed, "data.validation": 0.0} for seed in (1, 2)))
+    first, second = run_folders(project, "own")
+    rewrite(first, test_accuracy=1.0, train_loss=0.5)
+    rewrite(second, test_accuracy=0.1, train_loss=0.4)
+    text = text_of(project, "own")
+    assert f"`{second.name}` has the lowest train loss, 0.4 nats." in text
+    assert "Overfitting" not in text
+
+
+def test_runs_on_different_validation_images_have_no_best(project: Path) -> None:
+    train(project, "own", *({"seed": 1, "data.validation": n} for n in (50.0, 60.0)))
+    assert "There is none: the runs have different images" in text_of(project, "own")
+
+
+def test_the_best_run_has_its_confusion_counts(project: Path) -> None:
+    folders = run_folders(project)
+    for folder in folders:
+        rewrite(folder, validation_loss=0.5)
+    counts = {"true_positives": 11, "false_negatives": 2, "false_positives": 3, "true_negatives": 34}
+    rewrite(folders[1], validation_loss=0.1, test_accuracy=0.9, balanced_accuracy=0.88, baseline=0.74, **counts)
+    text = text_of(project)
+    assert "Its test accuracy is 90 % (baseline 74 %), its balanced accuracy 88 %.\n" in text
+    assert row(text, "test images") == ["test images", "answer: checkerboard", "answer: not checkerboard"]
+    assert row(text, "checkerboard") == ["checkerboard", "11", "2"]
+    assert row(text, "not checkerboard") == ["not checkerboard", "3", "34"]
+    path = folders[1] / "metrics.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name not in counts}
+    path.write_text(json.dumps(old))  # as dognet wrote it before it counted
+    write_manifest(folders[1], read_manifest(folders[1]))
+    assert "answer: " not in text_of(project)
+
+
 def test_the_study_file_says_what_counts_as_solved(project: Path) -> None:
     write_study(project, "way", STUDY.replace("ITERS", "solved: 0.5\nITERS", 1))
-    assert write_report("way", project).answer.startswith("The task (50 % test accuracy) is solved by all runs at")
+    assert write_report("way", project).answer.startswith("The task (50 % test accuracy, baseline 6")
 
 
 def test_what_every_run_has_is_a_sentence_and_no_column(project: Path) -> None:
@@ -237,12 +280,15 @@ def test_a_partial_sweep_does_not_replace_a_complete_report(project: Path) -> No
 @pytest.mark.parametrize(
     ("settings", "pictures"),
     [
-        ([{"seed": 1}, {"seed": 2}], {"loss", "accuracy", "weights"}),
-        ([{"hiddenNodes": h, "stepSize": s} for h in (1, 2) for s in (0.1, 1.0)], {"loss", "accuracy", "weights"}),
-        ([{"hiddenNodes": 1 + h, "stepSize": 0.1 + h, "ITERS": 10 + h} for h in (0, 1)], {"loss", "weights"}),
-        ([{"dtype": "float32"}, {"dtype": "float64"}], {"loss", "weights"}),
-        ([{"ITERS": ITERS} for ITERS in (0, 10, 20)], {"loss", "accuracy", "weights"}),
-        ([{}], {"loss", "accuracy", "weights"}),
+        ([{"seed": 1}, {"seed": 2}], {"loss", "gap", "accuracy", "weights"}),
+        (
+            [{"hiddenNodes": h, "stepSize": s} for h in (1, 2) for s in (0.1, 1.0)],
+            {"loss", "gap", "accuracy", "weights"},
+        ),
+        ([{"hiddenNodes": 1 + h, "stepSize": 0.1 + h, "ITERS": 10 + h} for h in (0, 1)], {"loss", "gap", "weights"}),
+        ([{"dtype": "float32"}, {"dtype": "float64"}], {"loss", "gap", "weights"}),
+        ([{"ITERS": ITERS} for ITERS in (0, 10, 20)], {"loss", "gap", "accuracy", "weights"}),
+        ([{}], {"loss", "gap", "accuracy", "weights"}),
     ],
 )
 def test_a_sweep_without_a_study_file_is_reported_too(
@@ -306,8 +352,8 @@ def test_a_report_is_written_where_the_images_are_gone(project: Path) -> None:
 def test_the_run_to_keep_is_a_folder_or_the_best_of_a_study(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, *_ = run_folders(project)
     for folder in run_folders(project):
-        rewrite(folder, train_loss=0.5)
-    rewrite(second, train_loss=0.1)
+        rewrite(folder, validation_loss=0.5)
+    rewrite(second, validation_loss=0.1)
     assert run_to_keep("way", project) == read_run(second)
     assert run_to_keep(str(first), project) == read_run(first)
     (second / "curve.csv").write_text("")

@@ -40,7 +40,7 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     assert run.finished
     assert sorted(path.name for path in finished.iterdir()) == sorted([*FILES, "run.json"])
     assert run.curve()[0][0] == 0
-    assert run.curve()[-1] == (120, run.figures.train_loss, run.figures.train_accuracy)
+    assert run.curve()[-1] == (120, run.figures.train_loss, run.figures.train_accuracy, None, None)
     assert run.settings == TrainingSettings(hiddenNodes=2, stepSize=0.5, ITERS=120, seed=4, dtype="float64")
     assert run.images == Images(
         source="generated",
@@ -135,7 +135,8 @@ def test_the_digest_changes_with_what_changes_the_result_and_with_nothing_else()
 
     digests = {of(), of(hiddenNodes=3), of(stepSize=0.6), of(ITERS=7), of(seed=5), of(dtype="float32")}
     digests |= {of(test="c"), of(images={"train_sha256": "c"}), of(images={"positive": "triangle"})}
-    assert len(digests) == 9
+    digests |= {of(images={"validation_sha256": "c"}), of(images={"validation_sha256": "d"})}
+    assert len(digests) == 11
     assert of(study="other", force=True, plan=True, threads=2, tracking_uri="http://x", source="other") == of()
     assert of(images={"source": "other"}) == of()
 
@@ -176,8 +177,10 @@ def test_the_code_counts_as_python_reads_it(monkeypatch: pytest.MonkeyPatch, tmp
         code_digest.cache_clear()
 
 
-def test_ITERS_and_test_images_do_not_change_the_trajectory() -> None:
+def test_ITERS_validation_and_test_images_do_not_change_the_trajectory() -> None:
     assert trajectory(settings(), IMAGES) == trajectory(settings(ITERS=9), IMAGES)
+    with_validation = IMAGES.model_copy(update={"validation_sha256": "b"})
+    assert trajectory(settings(), IMAGES) == trajectory(settings(), with_validation)
     assert trajectory(settings(), IMAGES) != trajectory(settings(seed=9), IMAGES)
     assert trajectory(settings(), IMAGES) != trajectory(settings(), IMAGES.model_copy(update={"train_sha256": "b"}))
 
@@ -260,7 +263,8 @@ def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.Monk
         return reason_to_train(folder, run.images.model_copy(update=images), test)
 
     assert reason(finished.parent / "other") == "new"
-    assert reason(test="other") == reason(train_sha256="other") == reason(positive="other") == "images changed"
+    changes = {"train_sha256", "validation_sha256", "positive"}
+    assert {reason(test="other"), *(reason(**{change: "other"}) for change in changes)} == {"images changed"}
     with monkeypatch.context() as context:
         context.setattr("dognet.runs.folder.code_digest", lambda: "other")
         assert reason() == "numeric code changed"
@@ -276,5 +280,5 @@ def test_runs_below_a_symbolic_link_are_found(finished: Path, tmp_path: Path) ->
     (tmp_path / "link").symlink_to(finished.parent)
     assert [run.folder.name for run in ended_runs(tmp_path / "link")] == [finished.name]
     linked = tmp_path / "link" / finished.name.replace("ITERS=120", "ITERS=130")
-    shorter = longest_shorter(linked, settings(ITERS=130), read_run(finished).manifest.trajectory)
+    shorter = longest_shorter(linked, settings(ITERS=130), read_run(finished).images)
     assert shorter is not None

@@ -43,7 +43,8 @@ def run(
     *,
     train_loss: float = 0.5,
     baseline: float = 0.6,
-    curve: Sequence[tuple[int, float, float]] = ((0, 0.7, 0.5), (100, 0.5, 0.9)),
+    curve: Sequence[tuple[float, ...]] = ((0, 0.7, 0.5), (100, 0.5, 0.9)),
+    **more: float,
 ) -> Run:
     """A finished run, of whose files only curve.csv is there."""
     (folder / "curve.csv").write_text(curve_text([Point(*values) for values in curve]))
@@ -56,6 +57,7 @@ def run(
         test_accuracy=test_accuracy,
         baseline=baseline,
         digest="0" * 16,
+        **more,
     )
     return Run(folder, settings, IMAGES, Manifest.model_construct(status="finished"), metrics)
 
@@ -87,25 +89,26 @@ def row(table: str, *cells: str) -> list[str]:
         ),
         (
             by("stepSize", {0.3: [0.99, 1], 3: [0.98, 1], 10: [1, 1], 30: [0.98, 0.1]}),
-            "The task (99 % test accuracy) is solved by all runs at stepSize 0.3 and 10; by some runs at stepSize 3 "
-            "(1 of 2); by no run at stepSize 30.",
+            "The task (99 % test accuracy, baseline 60 %) is solved by all runs at stepSize 0.3 and 10; by some runs "
+            "at stepSize 3 (1 of 2); by no run at stepSize 30.",
         ),
         (
             by("stepSize", {3: [0.98, 1], 0.3: [0.5, 0.5]}),
-            "The task (99 % test accuracy) is solved by some runs at stepSize 3 (1 of 2); by no run at stepSize 0.3.",
+            "The task (99 % test accuracy, baseline 60 %) is solved by some runs at stepSize 3 (1 of 2); by no run at "
+            "stepSize 0.3.",
         ),
         (
             by("hiddenNodes", {2: [1], 10: [1], 9: [1]}),
-            "The task (99 % test accuracy) is solved by all runs at hiddenNodes 2, 9 and 10.",
+            "The task (99 % test accuracy, baseline 60 %) is solved by all runs at hiddenNodes 2, 9 and 10.",
         ),
         (
             [({"seed": seed}, accuracy, {}) for seed, accuracy in enumerate([0.76, 1, 0.99])],
-            "2 of 3 runs solve the task (99 % test accuracy). The test accuracy of the runs is 76 to 100 % (baseline "
-            "60 %).",
+            "2 of 3 runs solve the task (99 % test accuracy, baseline 60 %). The test accuracy of the runs is 76 "
+            "to 100 %.",
         ),
         (
             [({}, 0.995, {})],
-            "1 of 1 run solves the task (99 % test accuracy). The test accuracy of the runs is 99.5 % (baseline 60 %).",
+            "1 of 1 run solves the task (99 % test accuracy, baseline 60 %). The test accuracy of the runs is 99.5 %.",
         ),
         (
             [
@@ -114,8 +117,8 @@ def row(table: str, *cells: str) -> list[str]:
                 for s in (0.3, 1)
                 for seed in (0, 1)
             ],
-            "Share of runs that solve the task (99 % test accuracy), by hiddenNodes: 2: 0 %, 3: 50 %, 10: 100 %; "
-            "by stepSize: 0.3: 50 %, 1: 50 %.",
+            "Share of runs that solve the task (99 % test accuracy, baseline 60 %), by hiddenNodes: 2: 0 %, 3: 50 %, "
+            "10: 100 %; by stepSize: 0.3: 50 %, 1: 50 %.",
         ),
     ],
 )
@@ -127,7 +130,9 @@ def test_the_answer_says_in_plain_words_where_the_task_is_solved(
 
 def test_the_study_says_what_counts_as_solved(summary_of: Runs) -> None:
     summary = summary_of(*by("stepSize", {1: [0.8, 0.9], 3: [0.79, 0.5]}), threshold=0.8)
-    assert summary.answer().startswith("The task (80 % test accuracy) is solved by all runs at stepSize 1; by no run")
+    assert summary.answer().startswith(
+        "The task (80 % test accuracy, baseline 60 %) is solved by all runs at stepSize 1; by no run"
+    )
     assert row(summary.table(), "1")[1].startswith("2 of 2")
 
 
@@ -232,6 +237,85 @@ def test_the_table_has_the_accuracy_of_each_seed_or_of_many_the_range(summary_of
     assert "- By seed: the test accuracy with seed 0 and 1.\n" in table
     many = summary_of(*[({"seed": 10 + seed}, seed / 20, {}) for seed in range(20)]).table()
     assert row(many, "0 of 20 (0 to 16 %)")[2] == "0 to 95"
+
+
+def test_uneven_classes_have_a_column_of_balanced_accuracy(summary_of: Runs) -> None:
+    runs = [({"stepSize": s, "seed": k}, 0.8, {"balanced_accuracy": s / 10 + k / 20}) for s in (3, 7) for k in (0, 1)]
+    table = summary_of(*runs).table()
+    column = row(table, "stepSize").index("balanced accuracy, %")
+    assert [row(table, s)[column] for s in "37"] == ["32.5", "72.5"]
+    assert "- Balanced accuracy: the mean of the test accuracies of both classes, whose baseline is 50 %." in table
+    assert "alanced" not in summary_of(*by("stepSize", {1: [0.5]})).table()
+
+
+# --- validation
+
+
+def validated(*losses: tuple[float, float]) -> dict[str, Any]:
+    """The figures and the curve of a run with these train and validation losses at iteration 0, 10, 100, …."""
+    curve = [(10**k if k else 0, train, 0.5, validation, 0.5) for k, (train, validation) in enumerate(losses)]
+    return {"curve": curve, "train_loss": losses[-1][0], "validation_loss": losses[-1][1], "validation_accuracy": 0.5}
+
+
+LEARNS = validated((0.7, 0.7), (0.5, 0.52), (0.3, 0.33), (0.1, 0.14))
+OVERFITS = validated((0.7, 0.7), (0.5, 0.52), (0.3, 0.55), (0.1, 0.6))
+LATE = validated((0.7, 0.7), (0.5, 0.52), (0.3, 0.4), (0.1, 0.43))
+BREAKS = validated((0.7, 0.7), (0.5, 0.52), (0.6, 0.8), (0.9, 1.0))
+WOBBLES = validated((0.7, 0.7), (0.5, 0.52), (0.3, 0.4), (0.1, 0.41))
+
+
+def test_overfitting_is_named_with_its_settings_where_it_begins_and_the_gap(summary_of: Runs) -> None:
+    curves = {2: (LEARNS, LEARNS), 8: (OVERFITS, OVERFITS), 4: (LATE, LEARNS), 1: (BREAKS, WOBBLES)}
+    runs = [({"hiddenNodes": h, "seed": k}, 0.9, more) for h, each in curves.items() for k, more in enumerate(each)]
+    summary = summary_of(*runs)
+    text = summary.overfitting()
+    assert [row(text, h) for h in "84"] == [["8", "2 of 2", "10", "0.5"], ["4", "1 of 2", "100", "0.185"]]
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 4  # neither 1 nor 2
+    assert text.index("| 8 |") < text.index("| 4 |")  # the widest gap first
+    table = summary.table()
+    places = [row(table, "hiddenNodes").index(f"{part} loss") for part in ("train", "validation")]
+    assert [row(table, "4")[place] for place in places] == ["0.1", "0.285"]
+    assert "- Train and validation loss: the mean over the seeds, in nats." in table
+
+
+def test_runs_that_do_not_overfit_have_their_widest_gap_named(summary_of: Runs) -> None:
+    runs = [({"stepSize": s, "seed": 0}, 0.9, more) for s, more in ((1, LEARNS), (3, WOBBLES))]
+    assert summary_of(*runs).overfitting().endswith("\n\nNo run overfits. The gap is 0.31 nats at most (`stepSize=3`).")
+    alone = summary_of(({"seed": 0}, 0.9, LEARNS)).overfitting()
+    assert alone.endswith("\n\nNo run overfits. The gap is 0.04 nats at most.")
+
+
+def test_of_many_settings_that_overfit_the_five_with_the_widest_gap_are_named(summary_of: Runs) -> None:
+    runs = []
+    for h in range(1, 8):
+        curve = validated((0.7, 0.7), (0.5, 0.5), (0.1, 0.6 + h / 10))
+        runs.append(({"hiddenNodes": h, "seed": 0}, 0.9, curve))
+    text = summary_of(*runs).overfitting()
+    assert [line.split()[1] for line in text.splitlines() if line[:1] == "|"][2:] == ["7", "6", "5", "4", "3"]
+    assert text.endswith("\n\nThe 5 settings with the widest gap of 7 that overfit.")
+
+
+def test_without_validation_images_the_report_has_neither_gap_nor_losses(summary_of: Runs) -> None:
+    summary = summary_of(*by("stepSize", {1: [0.5], 3: [0.6]}))
+    assert summary.overfitting() == ""
+    assert summary.gap_picture() is None
+    assert "alidation" not in summary.table()
+
+
+def test_the_gap_is_drawn_over_the_iterations(summary_of: Runs) -> None:
+    runs = [({"hiddenNodes": h, "seed": 0}, 0.9, more) for h, more in ((2, LEARNS), (8, OVERFITS))]
+    axes = summary_of(*runs).gap_picture().axes[0]
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert drawn["hiddenNodes=2"] == pytest.approx([0, 0.02, 0.03, 0.04])
+    assert drawn["hiddenNodes=8"] == pytest.approx([0, 0.02, 0.25, 0.5])
+
+
+def test_infinite_losses_have_a_gap_of_no_number_and_no_warning(summary_of: Runs) -> None:
+    broken = validated((0.7, 0.7), (9.0, 9.5), (math.inf, math.inf), (math.inf, math.inf))
+    runs = [({"stepSize": s, "seed": k}, 0.5, broken if s == 100 else LEARNS) for s in (1, 100) for k in range(2)]
+    summary = summary_of(*runs)
+    assert summary.overfitting().endswith("No run overfits. The gap is 0.04 nats at most (`stepSize=1`).")
+    assert summary.gap_picture() is not None
 
 
 # --- comparisons

@@ -73,7 +73,8 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
     assert info.run_name == "h{hiddenNodes} s{stepSize} i{ITERS} seed{seed}".format(**settings)
     assert {name: data.params[name] for name in settings} == {name: str(value) for name, value in settings.items()}
     assert data.params["data.source"] == run.images.source
-    for name, column in (("train/loss", 1), ("train/accuracy", 2)):
+    curves = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
+    for column, name in enumerate(curves, 1):
         history = client.get_metric_history(info.run_id, name)
         assert [(point.step, point.value) for point in history] == [(row[0], row[column]) for row in run.curve()]
     figures = run.figures.figures() | {"seconds": run.manifest.seconds}
@@ -84,10 +85,12 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
         copy = Path(client.download_artifacts(info.run_id, name))
         assert copy.read_bytes() == (folder / name).read_bytes()
     hashes = {"train": run.images.train_sha256, "test": str(run.manifest.test_sha256)}
+    hashes["validation"] = str(run.images.validation_sha256)
     inputs = {one.tags[0].value: one.dataset.digest for one in recorded.inputs.dataset_inputs}
     assert inputs == {part: sha256[:36] for part, sha256 in hashes.items()}
     provenance = run.manifest.provenance
     tags = {"digest": run.manifest.digest, "study": "grid", "host": provenance.host, "train_sha256": hashes["train"]}
+    tags["validation_sha256"] = hashes["validation"]
     assert tags.items() <= data.tags.items()
     assert data.tags["version.numpy"] == provenance.versions.numpy
 

@@ -40,7 +40,10 @@ FLAGS = [
 ]
 GRID = list(itertools.product((2, 4), ("0.1", "1.0"), (1, 2, 3)))  # whose four means the page gives four colours
 NAMES = {f"h{hiddenNodes} s{stepSize} i3000 seed{seed}" for hiddenNodes, stepSize, seed in GRID}
-FIGURES = ("train_loss", "test_accuracy", "test_loss", "train_accuracy", "seconds")
+FIGURES = (  # in the table
+    "validation_loss", "test_accuracy", "baseline", "test_loss", "train_loss", "train_accuracy", "validation_accuracy",
+    "seconds",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +145,13 @@ def test_the_dashboard_overlays_the_curves_of_all_runs_as_recorded(
     page: Any, addresses: dict[str, str], swept: Path
 ) -> None:
     page.goto(addresses["grid"])
-    loss, accuracy, contour, *pairs = charts(page, 6, 12)
+    loss, accuracy, validation_loss, validation_accuracy, contour, *pairs = charts(page, 8, 12)
     assert (loss["scales"], accuracy["scales"]) == (["log", "log"], ["log", "linear"])
+    assert (validation_loss["scales"], validation_accuracy["scales"]) == (["log", "log"], ["log", "linear"])
     assert sorted(name for name, _, _ in loss["curves"]) == sorted([*NAMES, *NAMES])
     rows = (swept / "experiments/grid/runs/hiddenNodes=4,stepSize=0.1,ITERS=3000,seed=2/curve.csv").read_text()
     recorded = [[float(cell) for cell in row.split(",")] for row in rows.splitlines()[1:]]
-    for chart, column in ((loss, 1), (accuracy, 2)):
+    for column, chart in enumerate((loss, accuracy, validation_loss, validation_accuracy), 1):
         for name, x, y in chart["curves"]:
             if name == "h4 s0.1 i3000 seed2":
                 assert len(x) > 100
@@ -155,9 +159,9 @@ def test_the_dashboard_overlays_the_curves_of_all_runs_as_recorded(
                 assert y == pytest.approx([curve[iteration] for iteration in x])
     assert (contour["kind"], contour["axes"]) == ("contour", ["hiddenNodes", "stepSize"])
     assert [pair["axes"] for pair in pairs] == [
-        ["hiddenNodes", "final/train_loss"],
-        ["stepSize", "final/train_loss"],
-        ["final/train_loss", "final/test_loss"],
+        ["hiddenNodes", "final/validation_loss"],
+        ["stepSize", "final/validation_loss"],
+        ["final/validation_loss", "final/test_loss"],
     ]
     page.get_by_text("Parallel Coordinates").wait_for()
     page.locator(".parcoords canvas").first.wait_for(state="attached")
@@ -167,14 +171,14 @@ def test_the_dashboard_overlays_the_curves_of_all_runs_as_recorded(
 
 def test_no_assistant_stands_beside_the_charts(page: Any, addresses: dict[str, str]) -> None:
     page.goto(addresses["grid"])
-    charts(page, 6, 12)
+    charts(page, 8, 12)
     assert page.locator("[data-assistant-ui]").count() == 0
     assert page.locator(".js-plotly-plot").first.bounding_box()["width"] > 350  # pixels of 1440: two charts in a row
 
 
 def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dict[str, str], swept: Path) -> None:
     page.goto(addresses["grid, mean over seeds"])
-    page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 9")
+    page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 11")
     groups = page.get_by_text(re.compile("^Group: ")).all_inner_texts()
     assert set(groups) == {
         "Group: h2 s0.1 i3000",
@@ -183,14 +187,15 @@ def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dic
         "Group: h4 s1.0 i3000",
     }
     kinds = [chart["kind"] for chart in page.evaluate(CHARTS)]
-    assert kinds == ["scatter", "scatter", "contour", *6 * ["bar"]]
+    assert kinds == [*4 * ["scatter"], "contour", *6 * ["bar"]]
     first, lines = "document.querySelector('.js-plotly-plot').data", "!one.fill || one.fill == 'none'"
     colours = page.evaluate(f"() => {first}.filter(one => {lines}).map(one => one.line?.color ?? one.marker?.color)")
     assert len({colour[:7] for colour in colours}) == 4  # a mean and its band share a colour
-    mean = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')][3].data[0].x.map(Number)")
+    mean = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')][5].data[0].x.map(Number)")
     found = figures(swept)
     losses = [
-        [found[f"h{h} s{s} i3000 seed{seed}"]["train_loss"] for seed in (1, 2, 3)] for h, s in {g[:2] for g in GRID}
+        [found[f"h{h} s{s} i3000 seed{seed}"]["validation_loss"] for seed in (1, 2, 3)]
+        for h, s in {g[:2] for g in GRID}
     ]
     assert sorted(mean) == pytest.approx(sorted(sum(group) / 3 for group in losses))
     keep(page, "mean-over-seeds")
@@ -198,8 +203,8 @@ def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dic
 
 def test_a_study_of_seeds_has_no_empty_chart(page: Any, addresses: dict[str, str]) -> None:
     page.goto(addresses["seeds"])
-    *_, by_seed, _ = charts(page, 4, 2)
-    assert by_seed["axes"] == ["seed", "final/train_loss"]
+    *_, by_seed, _ = charts(page, 6, 2)
+    assert by_seed["axes"] == ["seed", "final/validation_loss"]
     assert page.get_by_text("No charts in this section").count() == 0
 
 
@@ -223,7 +228,7 @@ def test_the_table_holds_what_the_folders_hold_the_swept_settings_first(
     )
     found = figures(swept)
     assert sorted(names) == sorted(NAMES)
-    assert names == sorted(names, key=lambda name: found[name]["train_loss"])
+    assert names == sorted(names, key=lambda name: found[name]["validation_loss"])
     for figure in FIGURES:
         assert [float(text) for text in cells(page, f"`final/{figure}`")] == [found[name][figure] for name in names]
     for setting, letter in (("hiddenNodes", "h"), ("stepSize", "s"), ("seed", "seed"), ("ITERS", "i")):
@@ -283,9 +288,9 @@ def test_the_page_of_a_run_shows_its_settings_and_figures(page: Any, addresses: 
 def test_the_page_of_a_run_draws_its_curves(page: Any, addresses: dict[str, str]) -> None:
     open_run(page, addresses["grid"], "h4 s1.0 i3000 seed1")
     tab(page, "Model metrics")
-    page.wait_for_function(f"() => ({CHARTS})().filter(one => one.curves.length).length == 2")
+    page.wait_for_function(f"() => ({CHARTS})().filter(one => one.curves.length).length == 4")
     drawn = [chart["curves"][0] for chart in page.evaluate(CHARTS) if chart["curves"]]
-    assert [max(x) for _, x, _ in drawn] == [3000, 3000]
+    assert [max(x) for _, x, _ in drawn] == [3000] * 4
     keep(page, "run-curves", 1500)
 
 

@@ -118,7 +118,7 @@ def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = 
 def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:
     """Return the name of the images' folder in data/: other images than those in conf/ have a folder of their own."""
     usual = usual_data(conf / "data" / f"{choice}.yaml") or settings.data
-    made, usually = (data.model_dump(exclude={"positive"}) for data in (settings.data, usual))
+    made, usually = (data.model_dump(exclude={"positive"}, exclude_defaults=True) for data in (settings.data, usual))
     source = choice if made == usually else f"{choice}-{hash_of(made)[:8]}"
     return {"source": source, "usual_positive": settings.data.positive == usual.positive}
 

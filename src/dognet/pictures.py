@@ -67,9 +67,12 @@ def curve(
     train_accuracy: ArrayLike,
     validation_loss: ArrayLike | None = None,
     validation_accuracy: ArrayLike | None = None,
+    *,
+    baseline: float | None = None,
 ) -> Figure:
     """Draw a run's loss (nats) above its accuracy (0 to 1) over its iterations, each of shape (points,).
 
+    The baseline is the accuracy of always giving the more frequent answer, a line across the accuracies.
     Iterations and loss are on log axes. Points without a place on them leave a gap, which the legend names.
     """
     losses, shares = {"train": (iteration, train_loss)}, {"train": (iteration, train_accuracy)}
@@ -79,10 +82,12 @@ def curve(
     lower.sharex(upper)
     plot(upper, losses, {}, last=" {:.4g}")
     plot(lower, shares, {}, logy=False, last=" {:.2%}")
+    if baseline is not None:
+        lower.axhline(baseline, color=MUTED, linewidth=1, label=f"baseline {baseline:.2%}")
     upper.set_title("loss (nats)")
     lower.set(title="accuracy", xlabel=f"iterations, up to {np.max(iteration):g}")
     for axes in (upper, lower):
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1.04))
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncols=3)
     lower.set_ylim(min(0.9, lower.get_ylim()[0]) - 0.004, 1.004)
     lower.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
     upper.tick_params(labelbottom=False)

@@ -56,10 +56,24 @@ def check_number(value: object) -> object:
     return value
 
 
+def check_part(value: float) -> float:
+    """Return a share below 1 or a whole number; raise ValueError for any other number."""
+    if value >= 1 and value % 1:
+        raise ValueError("neither a share nor a whole number")
+    return value
+
+
 Whole = Annotated[int, BeforeValidator(check_number)]
 Positive = Annotated[float, BeforeValidator(check_number), Field(gt=0, allow_inf_nan=False)]
 Rows = Annotated[Whole, Field(ge=10, le=10**8)]
 Seed = Annotated[Whole, Field(ge=0, le=10**15)]
+Validation = Annotated[
+    float,
+    BeforeValidator(check_number),
+    AfterValidator(check_part),
+    Field(ge=0, le=10**8, description="validation images: how many, or as a share of the training images; 0: none"),
+    Bound("a share below 1 or a whole number up to 10^8"),
+]
 PlainName = Annotated[str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")]
 Text = Annotated[str, Field(min_length=1), Bound("text")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Bound("64 hex digits")]
@@ -91,17 +105,18 @@ class TrainingSettings(Model):
 
 
 class Generated(Model):
-    """Images made on the spot, like the lecture's."""
+    """Images made on the spot, like the lecture's; the validation images are made besides the others."""
 
     kind: Literal["generated"]
     positive: Annotated[Text, Field(description="label to tell from all others")]
     train_rows: Annotated[Rows, Field(description="training images to make")]
     test_rows: Annotated[Rows, Field(description="test images to make")]
+    validation: Validation = 0.0
     seed: Annotated[Seed, Field(description="seed of the images, not of the network")]
 
 
 class Lecture(Model):
-    """The course's own CSVs, which data.dvc pins."""
+    """The course's own CSVs, which data.dvc pins; validation images are taken from the training images."""
 
     kind: Literal["lecture"]
     positive: Annotated[Text, Field(description="label to tell from all others")]
@@ -109,10 +124,14 @@ class Lecture(Model):
     rev: Annotated[Text, Field(description="commit of that repository")]
     train_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_train.csv")]
     test_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_test.csv")]
+    validation: Validation = 0.0
 
 
 class Csv(Model):
-    """The user's own CSVs: one image a row, a label column, every other column a pixel."""
+    """The user's own CSVs: one image a row, a label column, every other column a pixel.
+
+    Validation images are taken from the training images.
+    """
 
     kind: Literal["csv"]
     train: Annotated[Text, Field(description="file with the training images")]
@@ -120,6 +139,7 @@ class Csv(Model):
     label: Annotated[Text, Field(description="name of the label column")]
     positive: Annotated[Text, Field(description="label to tell from all others")]
     white: Annotated[Positive, Field(description="value of a white pixel; black is 0")]
+    validation: Validation = 0.0
 
 
 DATA_KINDS: tuple[type[Model], ...] = (Generated, Lecture, Csv)

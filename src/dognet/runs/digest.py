@@ -1,7 +1,7 @@
 """The digest that names a run's result: settings, images by content, and the numeric code.
 
-Its trajectory is the same without ITERS and the test images: of two runs on one trajectory the longer one begins as
-the shorter one does.
+Its trajectory is the same without ITERS, the validation and the test images, which no weight depends on: of two runs on
+one trajectory the longer one begins as the shorter one does.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from dognet.runs.run import Images
 from dognet.settings import Settings, TrainingSettings
 
 
-def identify(settings: Settings, train_file: Path, pixels: Sequence[str]) -> Images:
-    """Return what identifies the images of a run: the file's content, the label to tell apart, the columns' names."""
+def identify(settings: Settings, folder: Path, pixels: Sequence[str]) -> Images:
+    """Return what identifies the images of a run: the files' content, the label to tell apart, the columns' names."""
     made = settings.data.model_dump(include={"train_rows", "seed"})  # of generated images
     return Images(
         source=settings.source,
         positive=settings.data.positive,
         pixels=tuple(pixels),
-        train_sha256=sha256_once(train_file),
+        train_sha256=sha256_once(folder / "train.csv"),
+        validation_sha256=sha256_once(folder / "validation.csv") if settings.data.validation else None,
         **made,
     )
 
 
 def digest(settings: TrainingSettings, images: Images, test_sha256: str) -> str:
     """Return the hash of all that decides a run's result."""
-    return hash_of(identity(settings, images) | {"ITERS": settings.ITERS, "test_sha256": test_sha256})
+    validation = {"validation_sha256": images.validation_sha256} if images.validation_sha256 else {}
+    rest = {"ITERS": settings.ITERS, "test_sha256": test_sha256}
+    return hash_of(identity(settings, images) | rest | validation)
 
 
 def trajectory(settings: TrainingSettings, images: Images) -> str:

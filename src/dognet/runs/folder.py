@@ -3,8 +3,8 @@
     config.yaml     settings; the images by content, with the names of their pixels
     weights.npz     all that training needs to go on, and the two classes
     snapshots.npz   iterations (k,) and the weights after each of them
-    curve.csv       iteration, train_loss, train_accuracy
-    metrics.json    train and test loss (nats) and accuracy, baseline, digest
+    curve.csv       iteration, train_loss, train_accuracy, with validation images validation_loss, validation_accuracy
+    metrics.json    train, validation and test loss (nats) and accuracy, baseline, confusion counts, digest
     run.json        written last, by rename: status, digest, provenance, sha256 of every file above
     traceback.txt   of a failed run
     *.svg, *.png    pictures, which may be added later
@@ -248,11 +248,7 @@ def reason_to_train(folder: Path, images: Images, test_sha256: str) -> str:
         return "made by dognet 0.1" if "dognet 0.1" in str(error) else "damaged"
     if not run.finished:
         return "failed"
-    if (run.images.train_sha256, run.images.positive, run.manifest.test_sha256) != (
-        images.train_sha256,
-        images.positive,
-        test_sha256,
-    ):
+    if (run.images.content, run.manifest.test_sha256) != (images.content, test_sha256):
         return "images changed"
     return "numeric code changed" if run.manifest.code != code_digest() else "settings changed"
 
@@ -273,8 +269,12 @@ def ended_runs(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
                 damaged.append(str(error))
 
 
-def longest_shorter(folder: Path, settings: TrainingSettings, trajectory: str) -> Run | None:
-    """Return the finished run beside ``folder`` on this trajectory with the most ITERS below the wanted ones."""
+def longest_shorter(folder: Path, settings: TrainingSettings, images: Images) -> Run | None:
+    """Return the finished run beside ``folder`` on the same trajectory with the most ITERS below the wanted ones.
+
+    Its validation images must be the same too, or the longer run's curve would begin with figures of others.
+    """
+    wanted = trajectory(settings, images), images.content
     pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")
     candidates = [(iterations_of(path), path) for path in folder.parent.glob(pattern)]
     for ITERS, path in sorted(candidates, reverse=True):
@@ -283,7 +283,8 @@ def longest_shorter(folder: Path, settings: TrainingSettings, trajectory: str) -
                 run = read_run(path)
             except RunError:
                 continue
-            if run.finished and run.manifest.trajectory == trajectory and run.settings.ITERS == ITERS:
+            there = run.manifest.trajectory, run.images.content
+            if run.finished and there == wanted and run.settings.ITERS == ITERS:
                 return run
     return None
 

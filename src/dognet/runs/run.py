@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,11 +12,13 @@ from dognet.settings import Model, TrainingSettings
 
 
 class Point(NamedTuple):
-    """A recorded iteration: loss in nats and share of right answers on the training images, before its update."""
+    """A recorded iteration: loss in nats and share of right answers on the images, before its update."""
 
     iteration: int
     train_loss: float
     train_accuracy: float
+    validation_loss: float | None = None  # without validation images
+    validation_accuracy: float | None = None
 
 
 class Images(Model):
@@ -25,23 +28,52 @@ class Images(Model):
     positive: str
     pixels: tuple[str, ...]  # the names of the columns, in order
     train_sha256: str
+    validation_sha256: str | None = None  # without validation images
     train_rows: int | None = None
     seed: int | None = None
 
+    @property
+    def content(self) -> tuple[str, str, str | None]:
+        """The task: which images are trained and validated with, and the label to tell apart."""
+        return self.positive, self.train_sha256, self.validation_sha256
+
 
 class Metrics(Model):
-    """The figures of a finished run: losses in nats, accuracies from 0 to 1."""
+    """The figures of a finished run: losses in nats, accuracies from 0 to 1, and how many test images it gets right."""
 
     train_loss: float
     train_accuracy: float
+    validation_loss: float | None = None  # without validation images
+    validation_accuracy: float | None = None
     test_loss: float
     test_accuracy: float
     baseline: float  # the share of the larger class among the test images
+    balanced_accuracy: float | None = None  # the mean of both classes' test accuracy, where the classes are uneven
+    true_positives: int | None = None  # test images of the positive class that count as such
+    false_negatives: int | None = None  # and those that don't
+    false_positives: int | None = None
+    true_negatives: int | None = None
     digest: str
 
     def figures(self) -> dict[str, float]:
-        """Return the numbers by name."""
-        return self.model_dump(exclude={"digest"})
+        """Return the numbers that there are by name."""
+        return self.model_dump(exclude={"digest"}, exclude_none=True)
+
+    @property
+    def chosen_by(self) -> str:
+        """The name of the loss by which the best run is chosen; never a figure of the test images."""
+        return chosen_by(self.figures())
+
+    @property
+    def selection_loss(self) -> float:
+        """That loss in nats."""
+        return self.figures()[self.chosen_by]
+
+    def summary(self) -> str:
+        """Return in a line how good the network is: the loss by which it is chosen, and its test accuracy."""
+        loss = f"{self.chosen_by.replace('_', ' ')} {self.selection_loss:.4g} nats"
+        balanced = "" if self.balanced_accuracy is None else f", balanced accuracy {self.balanced_accuracy:.4g}"
+        return f"{loss}, test accuracy {self.test_accuracy:.4g} (baseline {self.baseline:.4g}){balanced}"
 
 
 class Versions(Model):
@@ -111,15 +143,24 @@ class Run:
 
 def curve_text(points: list[Point]) -> str:
     """Return curve.csv, with 10 significant digits: another CPU's last bits don't change the file."""
-    rows = [f"{point.iteration},{point.train_loss:.10g},{point.train_accuracy:.10g}" for point in points]
-    return "\n".join([",".join(Point._fields), *rows]) + "\n"
+    rows = [
+        ",".join([f"{iteration}", *(f"{figure:.10g}" for figure in figures if figure is not None)])
+        for iteration, *figures in points
+    ]
+    names = [name for name, value in zip(Point._fields, points[0], strict=True) if value is not None]
+    return "\n".join([",".join(names), *rows]) + "\n"
 
 
 def read_curve(path: Path) -> list[Point]:
     """Read curve.csv."""
     _, *rows = path.read_text(encoding="utf-8").splitlines()
     cells = (row.split(",") for row in rows)
-    return [Point(int(iteration), float(loss), float(accuracy)) for iteration, loss, accuracy in cells]
+    return [Point(int(iteration), *map(float, figures)) for iteration, *figures in cells]
+
+
+def chosen_by(figures: Collection[str]) -> str:
+    """Return which of these figures the best run has the lowest of: the validation loss, where there is one."""
+    return "validation_loss" if "validation_loss" in figures else "train_loss"
 
 
 def first_infinite(points: list[Point]) -> int | None:

@@ -1,4 +1,4 @@
-"""Stage evaluate: the figures of the trained network on the test images."""
+"""Stage evaluate: the figures of the trained network; those of the test images are computed here."""
 
 from __future__ import annotations
 
@@ -14,22 +14,33 @@ from dognet.runs.folder import PIPELINE, finish, read_config, trained_manifest
 from dognet.runs.run import Metrics, read_curve
 from dognet.stages.train import load_network
 
+UNEVEN = 0.7  # the baseline above which balanced accuracy is given too: the smaller class has less than 30 %
+
 
 def evaluate(data: Path, folder: Path) -> Metrics:
     """Write metrics.json of the network in ``folder``: losses in nats and accuracies, with 10 significant digits."""
     settings, identity = read_config(folder)
     X, y = images.split(images.read(data / "test.csv"), identity.positive)
     net = load_network(folder)
+    found = net.predict(X)
+    baseline = max(y.mean(), 1 - y.mean())
     last = read_curve(folder / "curve.csv")[-1]
     metrics = Metrics(
         train_loss=last.train_loss,
         train_accuracy=last.train_accuracy,
+        validation_loss=last.validation_loss,
+        validation_accuracy=last.validation_accuracy,
         test_loss=rounded(logloss(net.predict(X, type="probs"), y).mean()),
-        test_accuracy=rounded((net.predict(X) == y).mean()),
-        baseline=rounded(max(y.mean(), 1 - y.mean())),
+        test_accuracy=rounded((found == y).mean()),
+        baseline=rounded(baseline),
+        balanced_accuracy=rounded((found[y].mean() + (~found[~y]).mean()) / 2) if baseline > UNEVEN else None,
+        true_positives=int((found & y).sum()),
+        false_negatives=int((~found & y).sum()),
+        false_positives=int((found & ~y).sum()),
+        true_negatives=int((~found & ~y).sum()),
         digest=digest(settings, identity, sha256_once(data / "test.csv")),
     )
-    write(folder / "metrics.json", json.dumps(metrics.model_dump(), indent=1) + "\n")
+    write(folder / "metrics.json", json.dumps(metrics.model_dump(exclude_none=True), indent=1) + "\n")
     return metrics
 
 
@@ -45,7 +56,7 @@ def main() -> None:
     data = Path("data", identity.source)
     metrics = evaluate(data, PIPELINE)
     finish(PIPELINE, data / "test.csv", trained_manifest(PIPELINE))
-    print(f"train loss {metrics.train_loss:.4g} nats, test accuracy {metrics.test_accuracy:.4g}")
+    print(metrics.summary())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage fetch: bring the train and test images to data/<source>/, checked and in one form."""
+"""Stage fetch: bring the train, validation and test images to data/<source>/, checked and in one form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from dognet.conf import compose
-from dognet.data import generate, images
+from dognet.data import generate, images, validation
 from dognet.data.images import ImagesError
 from dognet.files import sha256, sha256_once, stamp, write
 from dognet.interrupt import stage
@@ -26,6 +26,7 @@ from dognet.settings import Csv, Generated, Lecture, Model, Settings
 
 RAW_LECTURE = Path("data", "raw", "lecture")  # the folder that data.dvc pins
 OWN = Path("data", "own")  # the folder that the stage depends on
+PARTS = ("train", "validation", "test")
 
 
 class Fetched(Model):
@@ -33,12 +34,13 @@ class Fetched(Model):
 
     key: str  # hash of the settings, the code that makes images, and size and time of every file
     pixels: tuple[str, ...]
-    train_labels: tuple[str, ...]
-    test_labels: tuple[str, ...]
+    labels: dict[str, tuple[str, ...]]  # that occur in each part
 
 
 def fetch(settings: Settings, root: Path) -> Images:
-    """Write train.csv and test.csv below ``root``/data/<source>/ and return what identifies them.
+    """Write train.csv, validation.csv and test.csv below ``root``/data/<source>/ and return what identifies them.
+
+    Without validation images, validation.csv has a header only: DVC wants every out of a stage to be there.
 
     Files that were made from the same settings and inputs stay untouched. Raises ImagesError; then nothing is written.
     """
@@ -47,37 +49,41 @@ def fetch(settings: Settings, root: Path) -> Images:
     if known is None or known.key != key_of(settings, root):
         known = make(settings, root)
     check_labels(known, settings)
-    return identify(settings, folder / "train.csv", known.pixels)
+    return identify(settings, folder, known.pixels)
 
 
 def make(settings: Settings, root: Path) -> Fetched:
-    """Write the two files of a data folder, and beside them what they were made from."""
+    """Write the three files of a data folder, and beside them what they were made from."""
     folder = root / "data" / settings.source
     tables = load(settings, root)
-    check_columns(*tables, input_files(settings, root) or (Path("train images"), Path("test images")))
+    check_columns(
+        tables["train"], tables["test"], input_files(settings, root) or (Path("train images"), Path("test images"))
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in zip(("train.csv", "test.csv"), tables, strict=True):
-        content = images.to_csv(table).encode()
-        if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-            write(folder / name, content)
-    train_labels, test_labels = (tuple(sorted(table["label"].unique().tolist())) for table in tables)
-    pixels = tuple(map(str, tables[0].columns[1:]))
-    fetched = Fetched(key=key_of(settings, root), pixels=pixels, train_labels=train_labels, test_labels=test_labels)
+    for part, table in tables.items():
+        file, content = folder / f"{part}.csv", images.to_csv(table).encode()
+        if not file.is_file() or file.read_bytes() != content:
+            write(file, content)
+    labels = {part: tuple(sorted(table["label"].unique().tolist())) for part, table in tables.items()}
+    pixels = tuple(map(str, tables["train"].columns[1:]))
+    fetched = Fetched(key=key_of(settings, root), pixels=pixels, labels=labels)
     with suppress(PermissionError):  # the folder of another user, whose files are as they should be
         write(folder / "fetched.json", fetched.model_dump_json(indent=1) + "\n")
     return fetched
 
 
-def load(settings: Settings, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the train and the test images: made, or read and checked."""
+def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
+    """Return the images by part: made, or read and checked."""
     data = settings.data
     if isinstance(data, Generated):
-        streams = np.random.SeedSequence(data.seed).spawn(2)  # two streams: more of one leaves the other as it is
-        train, test = (
-            generate.generate(rows, np.random.default_rng(stream))
-            for rows, stream in zip((data.train_rows, data.test_rows), streams, strict=True)
-        )
-        return train, test
+        rows = {"train": data.train_rows, "test": data.test_rows}
+        rows["validation"] = validation.number_of(data.validation, data.train_rows)
+        streams = np.random.SeedSequence(data.seed).spawn(3)  # of its own each: more of one leaves the others alone
+        made = {
+            part: generate.generate(n_images, np.random.default_rng(stream))
+            for (part, n_images), stream in zip(rows.items(), streams, strict=True)
+        }
+        return {part: made[part] for part in PARTS}
     if isinstance(data, Lecture):
         bring_lecture(data, root)
     train_file, test_file = input_files(settings, root)
@@ -85,7 +91,12 @@ def load(settings: Settings, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not file.is_file():
             raise ImagesError(f"{file}: no such file (data.{name})")
     label, white = (data.label, data.white) if isinstance(data, Csv) else ("label", 255)
-    return images.read(train_file, label, white), images.read(test_file, label, white)
+    train, test = images.read(train_file, label, white), images.read(test_file, label, white)
+    n_images = validation.number_of(data.validation, len(train))
+    if n_images >= len(train):
+        raise ImagesError(f"{train_file}: data.validation must be fewer than its {len(train)} images, got {n_images}")
+    train, apart = validation.set_apart(train, n_images)
+    return {"train": train, "validation": apart, "test": test}
 
 
 def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
@@ -101,8 +112,8 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
 def key_of(settings: Settings, root: Path) -> str:
     """Return the hash of all that a data folder was made from, and of sizes and times of its files."""
     folder = root / "data" / settings.source
-    code = [sha256_once(Path(str(module.__file__))) for module in (generate, images)]
-    files = [*input_files(settings, root), folder / "train.csv", folder / "test.csv"]
+    code = [sha256_once(Path(str(module.__file__))) for module in (generate, images, validation)]
+    files = [*input_files(settings, root), *(folder / f"{part}.csv" for part in PARTS)]
     stats = [stamp(file) if file.is_file() else None for file in files]
     return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": stats})
 
@@ -123,15 +134,23 @@ def check_columns(train: pd.DataFrame, test: pd.DataFrame, files: tuple[Path, ..
 
 
 def check_labels(fetched: Fetched, settings: Settings) -> None:
-    """Raise ImagesError unless both files have images of both classes."""
-    positive = settings.data.positive
-    for name, labels in (("train", fetched.train_labels), ("test", fetched.test_labels)):
-        file = getattr(settings.data, name, f"data/{settings.source}/{name}.csv")
+    """Raise ImagesError unless every part has images of both classes."""
+    data, positive, made = settings.data, settings.data.positive, f"data/{settings.source}"
+    train, apart, test = (fetched.labels[part] for part in PARTS)
+    given = train if isinstance(data, Generated) else tuple(sorted({*train, *apart}))
+    for name, labels in (("train", given), ("test", test)):
+        file = getattr(data, name, f"{made}/{name}.csv")
         if positive not in labels:
             there = ", ".join(labels[:5])
             raise ImagesError(f"{file}: no row with label {positive!r} (data.positive), its labels are {there}")
         if len(labels) == 1:
             raise ImagesError(f"{file}: every row has label {positive!r} (data.positive), none is of the other class")
+    for name, labels in (("train", train), ("validation", apart)):
+        if data.validation and (positive not in labels or len(labels) == 1):
+            raise ImagesError(
+                f"{made}/{name}.csv: data.validation={data.validation:g} leaves it no image of one of the classes: "
+                "take more images, or data.validation=0"
+            )
 
 
 def bring_lecture(data: Lecture, root: Path) -> None:

@@ -22,7 +22,7 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     """Draw curve, weights, activations and mistakes of the network in ``folder`` and return the files."""
     _, identity = read_config(folder)
     table = images.read(data / "test.csv")
-    X, _ = images.split(table, identity.positive)
+    X, y = images.split(table, identity.positive)
     labels = table["label"].to_numpy(str)
     net = load_network(folder)
     snapshots = read_snapshots(folder / "snapshots.npz")
@@ -30,7 +30,7 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     some = slice(None, None, 1 + len(X) // 5000)  # enough for histograms
     H = logistic(np.c_[X[some] / 255, np.ones(len(X[some]))] @ W1[-1])  # (images, h)
     figures = (
-        pictures.curve(*zip(*read_curve(folder / "curve.csv"), strict=True)),
+        pictures.curve(*curve_columns(folder / "curve.csv"), baseline=max(y.mean(), 1 - y.mean())),
         pictures.weights(W1, W2, list(snapshots)),
         pictures.activations(H, W2[-1], labels[some], identity.positive),
         pictures.mistakes(X, labels, net.predict(X, type="probs"), identity.positive),
@@ -39,6 +39,11 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     for file, figure in zip(files, figures, strict=True):
         pictures.save(figure, file)
     return files
+
+
+def curve_columns(path: Path) -> list[tuple[float, ...]]:
+    """Return the columns of curve.csv."""
+    return [column for column in zip(*read_curve(path), strict=True) if None not in column]
 
 
 def plot(run: Run, root: Path, suffix: str = ".svg") -> list[Path]:

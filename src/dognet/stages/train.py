@@ -1,10 +1,14 @@
-"""Stage train: fit the network to the training images; the test images are never read here."""
+"""Stage train: fit the network to the training images and score it on the validation images.
+
+The test images are never read here.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +18,15 @@ from dognet.data import images
 from dognet.files import write
 from dognet.interrupt import stage
 from dognet.network import InputError, NNet, Report, State, work
+from dognet.network.descent import sum_over
+from dognet.network.gradient import score
+from dognet.network.nnet import with_ones
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
+Score = Callable[[State], tuple[float, float]]
 SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
 
 
@@ -32,12 +40,16 @@ def train(
 ) -> Manifest:
     """Train on ``data``/train.csv and write config.yaml, weights.npz, snapshots.npz and curve.csv into ``folder``.
 
-    ``report`` is called as report(iteration, loss, accuracy). Where a finished run of the same trajectory with fewer
-    ITERS lies beside ``folder``, training resumes from it, to the same bits; ``force`` trains from the start.
+    No weight depends on ``data``/validation.csv: its images are scored at the recorded iterations. ``report`` is called
+    as report(iteration, loss, accuracy). Where a finished run of the same trajectory with fewer ITERS lies beside
+    ``folder``, training resumes from it, to the same bits; ``force`` trains from the start.
     """
     clock = time.perf_counter()
     X, y = images.split(images.read(data / "train.csv"), settings.data.positive)
-    shorter = None if settings.force else longest_shorter(folder, settings, manifest.trajectory)
+    validate = (
+        scorer(data / "validation.csv", identity.positive, settings.dtype) if identity.validation_sha256 else None
+    )
+    shorter = None if settings.force else longest_shorter(folder, settings, identity)
     if not (folder / "run.json").is_file():  # a run that is there stays until this one is trained
         begin(folder, settings, identity)
     points, snapshots, resume = from_shorter(shorter)
@@ -45,7 +57,7 @@ def train(
     net = NNet()
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
-        points.append(Point(iteration, loss, accuracy))
+        points.append(Point(iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
         if iteration in wanted:
             snapshots[iteration] = state_of(net).copy()
         if report is not None:
@@ -59,6 +71,18 @@ def train(
     write(folder / "curve.csv", curve_text(points))
     seconds = round(time.perf_counter() - clock, 3)
     return manifest.model_copy(update={"seconds": seconds, "continued_from": shorter and shorter.folder.name})
+
+
+def scorer(file: Path, positive: str, dtype: str) -> Score:
+    """Return the function that gives loss (nats) and accuracy on a file's images, of which it keeps X1 and y."""
+    X, y = images.split(images.read(file), positive)
+    X1, y01 = with_ones(X, dtype), y.astype(dtype)
+
+    def score_of(state: State) -> tuple[float, float]:
+        loss, right = sum_over(score, state, (X1, y01))
+        return loss / len(y01), right / len(y01)
+
+    return score_of
 
 
 def from_shorter(shorter: Run | None) -> tuple[list[Point], dict[int, State], tuple[int, State] | None]:
@@ -117,7 +141,7 @@ def main() -> None:
     settings = compose(Path()).model_copy(update={"force": True})
     data = Path("data", settings.source)
     table = images.read(data / "train.csv")
-    identity = identify(settings, data / "train.csv", list(map(str, table.columns[1:])))
+    identity = identify(settings, data, list(map(str, table.columns[1:])))
     manifest = train(settings, identity, data, PIPELINE, new_manifest(PIPELINE.name, settings, identity))
     write_manifest(PIPELINE, manifest)
 

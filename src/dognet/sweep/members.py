@@ -93,7 +93,8 @@ def why_missing(folder: Path, reason: str) -> str:
 
 def settings_of(run: Run) -> dict[str, object]:
     """Return a run's settings by name; its images by folder and by content, which may have changed there."""
-    content = hash_of({"train": run.images.train_sha256, "test": run.manifest.test_sha256})[:8]
+    sha256 = run.images.train_sha256, run.images.validation_sha256, run.manifest.test_sha256
+    content = hash_of({"sha256": sha256})[:8]
     images = {"data.positive": run.images.positive, "data": run.images.source, "images": content}
     return run.settings.training() | images
 
@@ -101,16 +102,14 @@ def settings_of(run: Run) -> dict[str, object]:
 # --- the best run
 
 
-def selection_loss(run: Run) -> float:
-    """Return the loss, in nats, by which the best run is chosen; never a figure of the test images."""
-    return run.figures.train_loss
-
-
 def best_run(members: Members) -> Run | None:
-    """Return the run with the least selection loss; None where the runs have different images: losses don't compare."""
+    """Return the run with the least validation loss, or train loss where there are no validation images.
+
+    None where the runs have different images: losses don't compare.
+    """
     runs = [run for _, run in members.finished]
-    tasks = {(run.images.train_sha256, run.images.positive) for run in runs}
-    return min(runs, key=selection_loss) if len(tasks) == 1 else None
+    tasks = {run.images.content for run in runs}
+    return min(runs, key=lambda run: run.figures.selection_loss) if len(tasks) == 1 else None
 
 
 def run_to_keep(name: str, root: Path) -> Run:

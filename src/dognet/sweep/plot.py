@@ -19,9 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
-    """Draw the pictures of runs into their folders, and add them to MLflow; of a study it is the best run."""
+    """Draw the pictures of runs into their folders, and add them to MLflow.
+
+    Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
+    """
     files = plot(run, root) + (plot(run, root, ".png") if options.png else [])
-    print(f"{os.path.relpath(run.folder)}: {', '.join(file.name for file in files)}", flush=True)
+    names = ", ".join(file.name for file in files)
+    print(f"{os.path.relpath(run.folder)}: {run.figures.summary()}\n{names}", flush=True)
     uri = store_uri(options.tracking_uri, root)
     if uri != "none":
         Store(uri, root).add_pictures(run.folder)

@@ -31,7 +31,6 @@ from dognet.sweep.members import (
     best_run,
     members_of,
     run_to_keep,
-    selection_loss,
     studies_with_runs,
 )
 
@@ -101,11 +100,16 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
 
 
 def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[str, str]:
-    """Draw loss and accuracy, and the best run's weights; return a paragraph for each picture that there is."""
+    """Draw loss, gap and accuracy, and the best run's weights; return a paragraph for each picture that there is."""
     from dognet.pictures import save
     from dognet.stages.plot import plot  # and matplotlib with it
 
-    figures = {"loss": summary.loss_picture(), "accuracy": summary.accuracy_picture(), "weights": None}
+    figures = {
+        "loss": summary.loss_picture(),
+        "gap": summary.gap_picture(),
+        "accuracy": summary.accuracy_picture(),
+        "weights": None,
+    }
     for name, figure in figures.items():
         (folder / f"{name}.svg").unlink(missing_ok=True)
         if figure:
@@ -128,6 +132,8 @@ def page(report: Report, summary: Summary, members: Members, pictures: Mapping[s
         yield f"**Incomplete: {report.finished} of {report.runs} runs are finished.** All figures are theirs."
     yield summary.table()
     yield from (pictures.get(name, "") for name in ("loss", "accuracy"))
+    yield summary.overfitting()
+    yield pictures.get("gap", "")
     yield summary.comparisons()
     yield f"## The best run\n\n{describe(best_run(members))}"
     yield pictures.get("weights", "")
@@ -141,10 +147,29 @@ def describe(best: Run | None) -> str:
     """Return in words which run is the best, and by what it was chosen."""
     if best is None:
         return "There is none: the runs have different images, and losses on different images don't compare."
-    chosen = f"`{best.folder.name}` has the lowest train loss, {selection_loss(best):.3g} nats"
-    test, baseline = 100 * best.figures.test_accuracy, 100 * best.figures.baseline
-    accuracy = f"Its test accuracy is {test:.4g} % (baseline {baseline:.4g} %)"
-    return f"{chosen}. The test images play no part in this choice. {accuracy}."
+    figures = best.figures
+    chosen = f"`{best.folder.name}` has the lowest {figures.chosen_by.replace('_', ' ')}"
+    balanced = figures.balanced_accuracy
+    also = "" if balanced is None else f", its balanced accuracy {100 * balanced:.4g} %"
+    accuracy = (
+        f"Its test accuracy is {100 * figures.test_accuracy:.4g} % (baseline {100 * figures.baseline:.4g} %){also}"
+    )
+    words = f"{chosen}, {figures.selection_loss:.3g} nats. The test images play no part in this choice. {accuracy}."
+    return "\n\n".join([words, *confusion(best)])
+
+
+def confusion(run: Run) -> Iterator[str]:
+    """Yield the table that counts the test images by class and answer, unless the run is too old to have it."""
+    figures = run.figures
+    if figures.true_positives is None:
+        return
+    positive = run.images.positive.replace("|", "&#124;")
+    yield "\n".join([
+        f"| test images | answer: {positive} | answer: not {positive} |",
+        "| --: | --: | --: |",
+        f"| {positive} | {figures.true_positives} | {figures.false_negatives} |",
+        f"| not {positive} | {figures.false_positives} | {figures.true_negatives} |",
+    ])  # fmt: skip
 
 
 def missing_runs(missing: Mapping[str, str]) -> str:

@@ -82,9 +82,11 @@ def bar(ITERS: int) -> Iterator[Report | None]:
 def figures(run: Run) -> str:
     """Return a finished run's figures as a small aligned table."""
     metrics = run.figures
-    return (
-        f"          loss (nats)  accuracy\n"
-        f"train     {metrics.train_loss:<11.4g}  {metrics.train_accuracy:.4f}\n"
-        f"test      {metrics.test_loss:<11.4g}  {metrics.test_accuracy:.4f}\n"
-        f"trained in {run.manifest.seconds:.2f} s"
-    )
+    rows = [f"            loss (nats)  accuracy\ntrain       {metrics.train_loss:<11.4g}  {metrics.train_accuracy:.4f}"]
+    if metrics.validation_loss is not None:
+        rows.append(f"validation  {metrics.validation_loss:<11.4g}  {metrics.validation_accuracy:.4f}")
+    rows.append(f"test        {metrics.test_loss:<11.4g}  {metrics.test_accuracy:.4f}")
+    if metrics.balanced_accuracy is not None:
+        rows.append(f"balanced    {'':<11}  {metrics.balanced_accuracy:.4f}")
+    rows.append(f"baseline    {'':<11}  {metrics.baseline:.4f}\ntrained in {run.manifest.seconds:.2f} s")
+    return "\n".join(rows)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dognet.runs.run import Run
+from dognet.runs.run import Point, Run
 from dognet.sweep.grid import named
 
 if TYPE_CHECKING:
@@ -22,14 +22,23 @@ if TYPE_CHECKING:
 
 CURVES = 12  # in a picture: as many colours can be told apart
 LISTED = 10  # seeds: of more, a table has the range of the accuracies
+NAMED = 5  # settings that overfit; of more, those with the widest gap
+RISE = 1.05  # of the validation loss above its lowest value, while the train loss falls: overfitting
 MIN_SEEDS = 6  # with fewer, not even a difference of one sign in all pairs is significant: 2 / 2^5 > 0.05
 LEGEND = """
 - Solved: the runs with at least {goal} % test accuracy, and the 95 % Wilson interval of their share.
 - Test accuracy: the mean over the seeds, with its 95 % BCa bootstrap interval where they differ.
 - By seed: {detail}.
 - Baseline, {baseline} %: the test accuracy of always giving the more frequent answer.
-- Train loss: the mean over the seeds, in nats.
+- {losses}: the mean over the seeds, in nats.
 - Iterations to 99 %: the first recorded iteration by which half of the runs have had 99 % of the training images right.
+"""
+BALANCED = "- Balanced accuracy: the mean of the test accuracies of both classes, whose baseline is 50 %.\n"
+OVERFITS = """## Overfitting
+
+A run overfits where the validation loss ends more than 5 % above its lowest value, while the train loss falls. Gap:
+validation loss minus train loss at the end, the mean over the seeds in nats.
+
 """
 COMPARED = """## Neighbouring settings compared
 
@@ -62,6 +71,10 @@ class Summary:
             highest=("test_accuracy", "max"),
             baseline=("baseline", "first"),
             loss=("train_loss", "mean"),
+            validation=("validation_loss", "mean"),
+            balanced=("balanced_accuracy", "mean"),
+            overfits=("overfits_from", "count"),
+            overfits_from=("overfits_from", "median"),
             iterations=("learned", lambda learned: learned.quantile(0.5, interpolation="lower")),
         )
 
@@ -71,16 +84,17 @@ class Summary:
 
     def answer(self) -> str:
         """Return in a sentence or two in which settings the task is solved."""
-        groups, goal, n = self.groups, f"{percent(self.threshold)} % test accuracy", len(self.runs)
-        baseline, best = f"(baseline {span(groups.baseline)} %)", percent(groups.highest.max())
+        groups, reach, n = self.groups, f"{percent(self.threshold)} % test accuracy", len(self.runs)
+        baseline = f"baseline {span(groups.baseline)} %"
         if not groups.solved.any():
-            return f"No run reached {goal}. The best reached {best} % {baseline}."
+            return f"No run reached {reach}. The best reached {percent(groups.highest.max())} % ({baseline})."
+        goal = f"{reach}, {baseline}"
         if len(self.settings) > 1:
             by = "; by ".join(f"{name}: {self.solved_by(name)}" for name in self.settings)
             return f"Share of runs that solve the task ({goal}), by {by}."
         if not self.settings:
             count = f"{groups.solved[0]} of {n} run{'s' * (n != 1)} solve{'s' * (n == 1)} the task ({goal})"
-            return f"{count}. The test accuracy of the runs is {span(self.runs.test_accuracy)} % {baseline}."
+            return f"{count}. The test accuracy of the runs is {span(self.runs.test_accuracy)} %."
         where: dict[str, list[str]] = {"all runs": [], "some runs": [], "no run": []}
         for value, solved, total in zip(groups[self.settings[0]].map(plain), groups.solved, groups.runs, strict=True):
             who = "all runs" if solved == total else "some runs" if solved else "no run"
@@ -116,11 +130,36 @@ class Summary:
             table["by seed, %"] = self.runs.groupby("group").test_accuracy.agg(span)
         if groups.baseline.nunique() > 1:
             table["baseline, %"] = groups.baseline.map(percent)
+        if groups.balanced.notna().any():
+            table["balanced accuracy, %"] = groups.balanced.map(percent)
         table["train loss"] = groups.loss.map("{:.3g}".format)
+        if validated := groups.validation.notna().any():
+            table["validation loss"] = groups.validation.map("{:.3g}".format)
         table["iterations to 99 %"] = groups.iterations.map(lambda first: "–" if math.isinf(first) else f"{first:.0f}")
         detail = f"the test accuracy with seed {listed(map(str, seeds))}" if few else "the range of the test accuracy"
         goal, baseline = percent(self.threshold), span(groups.baseline)
-        return markdown(table) + "\n" + LEGEND.format(goal=goal, baseline=baseline, detail=detail).rstrip()
+        losses = "Train and validation loss" if validated else "Train loss"
+        legend = LEGEND.format(goal=goal, baseline=baseline, detail=detail, losses=losses)
+        return markdown(table) + "\n" + (legend + BALANCED * ("balanced accuracy, %" in table)).rstrip()
+
+    def overfitting(self) -> str:
+        """Return for which settings, and from where on, the validation loss leaves the train loss; "" without any."""
+        groups = self.groups.assign(gap=self.groups.validation - self.groups.loss)
+        if groups.gap.isna().all():
+            return ""
+        if not groups.overfits.any():
+            widest = int(groups.gap.fillna(-np.inf).argmax())
+            at = f" (`{name}`)" if (name := self.name(widest)) else ""
+            return OVERFITS + f"No run overfits. The gap is {groups.gap[widest]:.3g} nats at most{at}."
+        worst = groups[groups.overfits > 0].sort_values("gap", ascending=False, kind="stable")
+        table = pd.DataFrame({
+            **{name: worst[name].map(plain) for name in self.settings},
+            "runs that overfit": [f"{n} of {all_}" for n, all_ in zip(worst.overfits, worst.runs, strict=True)],
+            "lowest validation loss at iteration": worst.overfits_from.map("{:.0f}".format),
+            "gap": worst.gap.map("{:.3g}".format),
+        })  # fmt: skip
+        more = f"\n\nThe {NAMED} settings with the widest gap of {len(table)} that overfit." * (len(table) > NAMED)
+        return OVERFITS + markdown(table[:NAMED]) + more
 
     def comparisons(self) -> str:
         """Return the table in Markdown that compares neighbouring values of each setting, or why there is none."""
@@ -143,21 +182,31 @@ class Summary:
 
     def loss_picture(self) -> Figure:
         """Draw the train loss of each group of runs, or of each seed where there is one group; of many, some."""
+        return self.curves("curve", "train loss (nats)", "Train loss", logy=True)
+
+    def gap_picture(self) -> Figure | None:
+        """Draw in the same way how far the validation loss lies above the train loss; None without validation."""
+        if self.runs.validation_loss.isna().any():
+            return None
+        return self.curves("gap", "validation loss - train loss (nats)", "Gap to the validation loss", logy=False)
+
+    def curves(self, column: str, y_label: str, what: str, *, logy: bool) -> Figure:
+        """Draw a column of curves over the iterations, one curve for each group of runs or each seed."""
         from dognet.pictures import lines
 
         by = "group" if self.settings else "seed"
-        ranked = self.runs.groupby(by).train_loss.mean().sort_values(kind="stable").index
+        ranked = self.runs.groupby(by).selection_loss.mean().sort_values(kind="stable").index
         ranks = np.unique(np.linspace(0, len(ranked) - 1, min(CURVES, len(ranked))).round().astype(int))
         series, band = {}, {}
         for key in sorted(ranked[ranks]):
-            curves = pd.concat(list(self.runs.curve[self.runs[by] == key]), axis=1, join="inner")
+            curves = pd.concat(list(self.runs[column][self.runs[by] == key]), axis=1, join="inner")
             with np.errstate(invalid="ignore"):  # between two infinite losses lies none: the curve has a gap
                 low, median, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=1)
             name = self.name(key) if self.settings else f"seed={key}"
             series[name], band[name] = (curves.index.to_numpy(), median), (low, high)
-        title = "Train loss: median and middle half of the seeds" if self.settings else "Train loss of each seed"
+        title = f"{what}: median and middle half of the seeds" if self.settings else f"{what} of each seed"
         some = f" ({len(ranks)} of {len(ranked)}, best to worst)" if len(ranks) < len(ranked) else ""
-        return lines(series, "iteration", "train loss (nats)", title + some, band=band)
+        return lines(series, "iteration", y_label, title + some, logy=logy, band=band)
 
     def accuracy_picture(self) -> Figure | None:
         """Draw the test accuracy over one setting, or two as a heat map, or of each seed; None for more settings."""
@@ -184,11 +233,30 @@ class Summary:
 
 
 def figures(run: Run) -> dict[str, object]:
-    """Return a run's seed, figures and loss curve, and the first recorded iteration with 99 % right, else infinity."""
+    """Return a run's seed, figures and curves, and the first recorded iteration with 99 % right, else infinity.
+
+    Figures that a run may lack are NaN.
+    """
     points = run.curve()
     learned = next((point.iteration for point in points if point.train_accuracy >= 0.99), math.inf)
     curve = pd.Series({point.iteration: point.train_loss for point in points})
-    return {"seed": run.settings.seed, **run.figures.figures(), "learned": float(learned), "curve": curve}
+    validation = pd.Series({point.iteration: point.validation_loss for point in points}, dtype=float)
+    with np.errstate(invalid="ignore"):  # where both are infinite there is no gap
+        gap = validation - curve
+    absent = {"validation_loss": math.nan, "balanced_accuracy": math.nan}
+    ours = {"seed": run.settings.seed, "selection_loss": run.figures.selection_loss, "learned": float(learned)}
+    curves = {"curve": curve, "gap": gap, "overfits_from": overfits_from(points)}
+    return {**absent, **run.figures.figures(), **ours, **curves}
+
+
+def overfits_from(points: Sequence[Point]) -> float:
+    """Return the iteration of the lowest validation loss where a run overfits from there on, else NaN."""
+    validated = [(point.validation_loss, point) for point in points if point.validation_loss is not None]
+    if not validated:
+        return math.nan
+    lowest, there = min(validated, key=lambda pair: pair[0])
+    end, last = validated[-1]
+    return float(there.iteration) if end > RISE * lowest and last.train_loss < there.train_loss else math.nan
 
 
 def differing(table: pd.DataFrame) -> list[str]:

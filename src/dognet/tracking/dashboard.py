@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dognet.runs.digest import hash_of
-from dognet.runs.run import Metrics
+from dognet.runs.run import Metrics, chosen_by
 from dognet.settings import TrainingSettings
 from dognet.tracking.address import StoreError
 from dognet.tracking.entry import WITHOUT_SEED
@@ -25,12 +25,11 @@ from dognet.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import RunData
 
-CHOSEN_BY = "final/train_loss"  # sorts the table and is drawn over the settings; never a test figure
-TEST_LOSS, TEST_ACCURACY = "final/test_loss", "final/test_accuracy"
-CURVES = {"train/loss": "log", "train/accuracy": "linear"}  # the scale of their axis
+TEST_LOSS, TEST_ACCURACY, BASELINE = "final/test_loss", "final/test_accuracy", "final/baseline"
+CURVES = {"loss": "log", "accuracy": "linear"}  # the scale of their axis
 DASHBOARDS = {"dashboard": "all runs", "seeds": "mean over seeds"}
-SECTIONS = {"train": 2, "settings and figures": 1, "in pairs": 2, "final": 3}  # charts in a row
-RUNS, PAIRS = list(SECTIONS)[1:3]
+SECTIONS = {"train": 2, "validation": 2, "settings and figures": 1, "in pairs": 2, "final": 3}  # charts in a row
+RUNS, PAIRS = list(SECTIONS)[2:4]
 SEEDS = ("seed", "data.seed")
 JSON = dict[str, Any]  # what the page reads
 
@@ -42,11 +41,19 @@ def save(store: Store, study: str) -> None:
         runs = [run.data for run in store.client.search_runs([experiment], max_results=1000)]
         varied = varied_settings([run.params for run in runs])
         present = store.client.get_experiment(experiment).tags
-        for (key, name), state in zip(DASHBOARDS.items(), (compare(varied), average(varied, runs)), strict=True):
+        figures = figures_of(runs)
+        states = compare(varied, figures), average(varied, figures, runs)
+        for (key, name), state in zip(DASHBOARDS.items(), states, strict=True):
             packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
             tag, now = f"mlflow.sharedViewState.{key}", round(1000 * time.time())
             if packed not in present.get(tag, ""):
-                view = {"name": f"dognet: {name}", "createdAt": now, "updatedAt": now, "state": packed}
+                first = figures[0].partition("/")[2].replace("_", " ")
+                view = {
+                    "name": f"dognet: {name}, the lowest {first} first",
+                    "createdAt": now,
+                    "updatedAt": now,
+                    "state": packed,
+                }
                 store.client.set_experiment_tag(experiment, tag, json.dumps(view))
 
 
@@ -57,25 +64,37 @@ def varied_settings(params: Sequence[Mapping[str, str]]) -> dict[str, list[str]]
     return {name: found for name, found in values.items() if len(found) > 1}
 
 
+def figures_of(runs: Sequence[RunData]) -> list[str]:
+    """Return the final figures that runs have, in the order of the table.
+
+    The first one sorts it and is drawn over the settings: the loss by which the best run is chosen. How many images a
+    run gets right in each class stands on its own page.
+    """
+    shown = [name for name in Metrics.model_fields if not name.endswith(("positives", "negatives"))]
+    names = [name for name in (*shown, "seconds") if any(f"final/{name}" in run.metrics for run in runs)]
+    first = [f"final/{chosen_by(names)}", TEST_ACCURACY, BASELINE, TEST_LOSS]
+    return list(dict.fromkeys([*first, *(f"final/{name}" for name in names)]))
+
+
 def address(base: str, experiment: str, key: str = "dashboard") -> str:
     """Return where the server at ``base`` shows a dashboard."""
     view = f"workflowType=machine_learning&viewStateShareKey={key}&compareRunsMode=CHART"
     return f"{base}/#/experiments/{experiment}/runs?{view}"
 
 
-def compare(varied: Mapping[str, list[str]]) -> JSON:
+def compare(varied: Mapping[str, list[str]], figures: Sequence[str]) -> JSON:
     """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings."""
-    figures = [CHOSEN_BY, TEST_ACCURACY]
+    loss, pair = figures[0], [figures[0], TEST_ACCURACY]
     charts = [
-        *shared(varied),
-        chart("PARALLEL", RUNS, selectedParams=list(varied), selectedMetrics=figures, showAllRuns=True),
-        *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(CHOSEN_BY)) for x in axes(varied) or [axis("seed", "PARAM")]),
-        chart("SCATTER", PAIRS, xaxis=axis(CHOSEN_BY), yaxis=axis(TEST_LOSS)),
+        *shared(varied, figures),
+        chart("PARALLEL", RUNS, selectedParams=list(varied), selectedMetrics=pair, showAllRuns=True),
+        *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(loss)) for x in axes(varied) or [axis("seed", "PARAM")]),
+        chart("SCATTER", PAIRS, xaxis=axis(loss), yaxis=axis(TEST_LOSS)),
     ]
-    return page(charts, varied, groupBy=None)
+    return page(charts, varied, figures, groupBy=None)
 
 
-def average(varied: Mapping[str, list[str]], runs: Sequence[RunData]) -> JSON:
+def average(varied: Mapping[str, list[str]], figures: Sequence[str], runs: Sequence[RunData]) -> JSON:
     """Return the dashboard of groups of runs that differ in their seed only: the mean, and the band they lie in.
 
     Where several settings vary, a group goes by one tag: the list of runs has no room for all their names.
@@ -84,9 +103,9 @@ def average(varied: Mapping[str, list[str]], runs: Sequence[RunData]) -> JSON:
     mode, key = ("param", settings[0]) if len(settings) == 1 else ("tag", WITHOUT_SEED)
     groups = {(run.params if mode == "param" else run.tags).get(key) for run in runs}
     closed = {f"{mode}.{key}.{group}": False for group in sorted(map(str, groups))[:100]}
-    bars = [chart("BAR", "final", metricKey=name) for name in (CHOSEN_BY, TEST_LOSS, TEST_ACCURACY)]
+    bars = [chart("BAR", "final", metricKey=name) for name in (figures[0], TEST_LOSS, TEST_ACCURACY)]
     grouping = {"aggregateFunction": "average", "groupByKeys": [{"mode": mode, "groupByData": key}]}
-    return page([*shared(varied), *bars], varied, groupBy=grouping, groupsExpanded=closed)
+    return page([*shared(varied, figures), *bars], varied, figures, groupBy=grouping, groupsExpanded=closed)
 
 
 def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
@@ -99,15 +118,17 @@ def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
     return found[:2]
 
 
-def shared(varied: Mapping[str, list[str]]) -> list[JSON]:
+def shared(varied: Mapping[str, list[str]], figures: Sequence[str]) -> list[JSON]:
     """Return the charts of both dashboards: curves over iterations, and the final loss over two settings that vary."""
     same = {"xAxisScaleType": "log", "lineSmoothness": 0}
     charts = [
-        chart("LINE", "train", metricKey=name, selectedMetricKeys=[name], scaleType=scale, **same)
-        for name, scale in CURVES.items()
+        chart("LINE", part, metricKey=name, selectedMetricKeys=[name], scaleType=scale, **same)
+        for part in ("train", "validation")
+        if f"final/{part}_loss" in figures
+        for name, scale in ((f"{part}/{curve}", scale) for curve, scale in CURVES.items())
     ]
     pairs = itertools.pairwise(axes(varied))
-    return [*charts, *(chart("CONTOUR", PAIRS, xaxis=x, yaxis=y, zaxis=axis(CHOSEN_BY)) for x, y in pairs)]
+    return [*charts, *(chart("CONTOUR", PAIRS, xaxis=x, yaxis=y, zaxis=axis(figures[0])) for x, y in pairs)]
 
 
 def axis(key: str, kind: str = "METRIC") -> JSON:
@@ -121,15 +142,14 @@ def chart(kind: str, section: str, **options: object) -> JSON:
     return {**own, "runsCountToCompare": 100, "deleted": False, "isGenerated": False, **options}
 
 
-def page(charts: list[JSON], varied: Mapping[str, list[str]], **options: object) -> JSON:
+def page(charts: list[JSON], varied: Mapping[str, list[str]], figures: Sequence[str], **options: object) -> JSON:
     """Return the page of these charts beside the table of all runs.
 
     The table's columns are the varied settings, the figures, then the settings that are the same in all runs.
     """
-    others = [f"final/{name}" for name in (*Metrics.model_fields, "seconds") if name not in ("digest", "baseline")]
-    figures = [f"metrics.`{name}`" for name in dict.fromkeys([CHOSEN_BY, TEST_ACCURACY, TEST_LOSS, *others])]
+    shown = [f"metrics.`{name}`" for name in figures]
     settings = [f"params.`{name}`" for name in dict.fromkeys([*varied, *TrainingSettings.model_fields])]
-    columns = [*settings[: len(varied)], *figures, *settings[len(varied) :]]
+    columns = [*settings[: len(varied)], *shown, *settings[len(varied) :]]
     used = {one["metricSectionId"] for one in charts}
     sections = [
         {"uuid": name, "name": name, "columns": in_a_row, "display": name in used, "isReordered": True}
@@ -138,7 +158,7 @@ def page(charts: list[JSON], varied: Mapping[str, list[str]], **options: object)
         if name in {*used, "final"}  # left out, the page shows that of its own accord
     ]
     return {
-        "orderByKey": f"metrics.`{CHOSEN_BY}`",
+        "orderByKey": shown[0],
         "orderByAsc": True,
         "selectedColumns": columns,
         "columnOrder": columns,

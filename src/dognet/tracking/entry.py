@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POINTS = 120  # of a curve: more of them took half of the recording, and the page draws them no better
 WITHOUT_SEED = "settings"  # the tag that runs share which differ in their seed only
-NOT_SHOWN = {"pixels", "train_sha256"}  # of the images: no parameter
+NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: no parameter
 
 
 class Identity(NamedTuple):
@@ -114,6 +114,7 @@ def tags(run: Run) -> dict[str, str]:
         "overrides": " ".join(manifest.overrides) or None,
         "data": run.images.source,
         "train_sha256": run.images.train_sha256,
+        "validation_sha256": run.images.validation_sha256,
         "test_sha256": manifest.test_sha256,
         **provenance.model_dump(exclude={"versions"}),
         **{f"version.{name}": version for name, version in provenance.versions.model_dump().items()},
@@ -125,11 +126,14 @@ def tags(run: Run) -> dict[str, str]:
 
 
 def datasets(run: Run) -> list[DatasetInput]:
-    """Return the train and the test images."""
+    """Return the train, the validation and the test images."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
+    hashes = {"train": run.images.train_sha256, "test": run.manifest.test_sha256 or ""}
+    if run.images.validation_sha256:
+        hashes["validation"] = run.images.validation_sha256
     inputs = []
-    for part, sha256 in {"train": run.images.train_sha256, "test": run.manifest.test_sha256 or ""}.items():
+    for part, sha256 in hashes.items():
         source = json.dumps({"uri": f"data/{run.images.source}/{part}.csv"})
         tag = InputTag("mlflow.data.context", part)
         inputs.append(DatasetInput(Dataset(part, sha256[:36], "local", source), [tag]))

@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
-    """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry."""
+    """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry.
+
+    Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
+    """
     if not run.finished:
         raise ExportError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
     folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
@@ -57,7 +60,7 @@ def command(options: argparse.Namespace, root: Path, run: Run) -> None:
             )
     if options.register is not None and not PLAIN_NAME.fullmatch(options.register):
         raise ExportError(f"--register must be {bound('study')}, got {options.register!r}")
-    print(f"{os.path.relpath(run.folder)}: {figures(run)}")
+    print(f"{os.path.relpath(run.folder)}: {run.figures.summary()}")
     if folder:
         export(run, folder)
         print(os.path.relpath(folder))
@@ -145,7 +148,9 @@ def register(run: Run, name: str, opened: Store) -> str:
         client.log_batch(run_id, of_model)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
-        about = f"study {run.manifest.study}, run {run.folder.name}: {figures(run)}, digest {run.manifest.digest}"
+        about = (
+            f"study {run.manifest.study}, run {run.folder.name}: {run.figures.summary()}, digest {run.manifest.digest}"
+        )
         source = f"models:/{model.model_id}"
         version = client.create_model_version(name, source, run_id, tags, description=about, model_id=model.model_id)
     return f"models:/{name}/{version.version}"
@@ -155,8 +160,3 @@ def description(run: Run) -> dict[str, str | float]:
     """Return the metadata stored with an exported model: which run it is, its figures and settings."""
     which = {"digest": str(run.manifest.digest), "study": run.manifest.study, "folder": run.folder.name}
     return which | run.figures.figures() | entry.params(run)
-
-
-def figures(run: Run) -> str:
-    """Return how good the network is."""
-    return f"train loss {run.figures.train_loss:.4g} nats, test accuracy {run.figures.test_accuracy:.4g}"
