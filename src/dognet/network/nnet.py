@@ -17,13 +17,14 @@ from __future__ import annotations
 import numbers
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dognet.network.descent import Report, State, descend, image_blocks, one_blas_thread
-from dognet.network.gradient import Array, forward
+from dognet.network.descent import Report, State, descend, image_blocks, one_blas_thread, sum_over
+from dognet.network.gradient import Array, forward, score
 
 
 class InputError(ValueError, AssertionError):
@@ -199,6 +200,17 @@ def with_ones(X: Array, dtype: Any) -> Array:
     X1 = np.ones((X.shape[1] + 1, len(X)), dtype)
     np.divide(X.T, 255, out=X1[:-1], casting="same_kind")
     return X1
+
+
+def scorer(X: Array, y: Array, dtype: str) -> Callable[[State], tuple[float, float]]:
+    """Return the function that gives mean loss (nats) and accuracy of a state on X (n, p) and y (n,), True or False."""
+    part = with_ones(X, dtype), y.astype(dtype)
+
+    def score_of(state: State) -> tuple[float, float]:
+        loss, right = sum_over(score, state, part)
+        return loss / len(y), right / len(y)
+
+    return score_of
 
 
 def check_whole(name: str, value: object, at_least: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,12 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.files import write
 from dognet.interrupt import stage
-from dognet.network import InputError, NNet, Report, State, work
-from dognet.network.descent import sum_over
-from dognet.network.gradient import score
-from dognet.network.nnet import with_ones
+from dognet.network import InputError, NNet, Report, State, scorer, work
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
-Score = Callable[[State], tuple[float, float]]
 SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
 
 
@@ -46,9 +41,9 @@ def train(
     """
     clock = time.perf_counter()
     X, y = images.split(images.read(data / "train.csv"), settings.data.positive)
-    validate = (
-        scorer(data / "validation.csv", identity.positive, settings.dtype) if identity.validation_sha256 else None
-    )
+    validate = None
+    if identity.validation_sha256:
+        validate = scorer(*images.split(images.read(data / "validation.csv"), identity.positive), settings.dtype)
     shorter = None if settings.force else longest_shorter(folder, settings, identity)
     if not (folder / "run.json").is_file():  # a run that is there stays until this one is trained
         begin(folder, settings, identity)
@@ -71,18 +66,6 @@ def train(
     write(folder / "curve.csv", curve_text(points))
     seconds = round(time.perf_counter() - clock, 3)
     return manifest.model_copy(update={"seconds": seconds, "continued_from": shorter and shorter.folder.name})
-
-
-def scorer(file: Path, positive: str, dtype: str) -> Score:
-    """Return the function that gives loss (nats) and accuracy on a file's images, of which it keeps X1 and y."""
-    X, y = images.split(images.read(file), positive)
-    X1, y01 = with_ones(X, dtype), y.astype(dtype)
-
-    def score_of(state: State) -> tuple[float, float]:
-        loss, right = sum_over(score, state, (X1, y01))
-        return loss / len(y01), right / len(y01)
-
-    return score_of
 
 
 def from_shorter(shorter: Run | None) -> tuple[list[Point], dict[int, State], tuple[int, State] | None]:
