@@ -19,7 +19,7 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.data.images import ImagesError
 from dognet.data.validation import number_of, set_apart
-from dognet.network import NNet
+from dognet.network import NNet, State, scorer
 from dognet.runs.folder import read_run, reason_to_train
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
@@ -226,11 +226,9 @@ def test_the_curve_ends_with_the_loss_and_accuracy_of_a_plain_loop(tmp_path: Pat
 
 
 def test_zero_weights_would_have_the_loss_of_a_coin_toss_on_validation_images_too(tmp_path: Path) -> None:
-    from dognet.network import State
-    from dognet.stages.train import scorer
-
     fetch(of(90), tmp_path)
-    score = scorer(tmp_path / "data/generated-90/validation.csv", "checkerboard", "float64")
+    table = images.read(tmp_path / "data/generated-90/validation.csv")
+    score = scorer(*images.split(table, "checkerboard"), "float64")
     loss, accuracy = score(State(np.zeros((5, 3)), np.zeros((4, 1))))
     assert loss == pytest.approx(math.log(2), rel=1e-12)
     labels = pd.read_csv(tmp_path / "data/generated-90/validation.csv")["label"]
