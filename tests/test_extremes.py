@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from dognet.conf import compose
 from dognet.data import images
 from dognet.data.generate import generate
-from dognet.data.images import ImagesError
+from dognet.errors import ImagesError
 from dognet.network import InputError, NNet
 from dognet.settings import Settings, SettingsError
 from dognet.sweep.words import read_words

@@ -18,7 +18,7 @@ import yaml
 from conftest import Run, edit, run_in, small
 
 from dognet.conf import compose
-from dognet.data.images import ImagesError
+from dognet.errors import ImagesError
 from dognet.stages.fetch import fetch
 
 

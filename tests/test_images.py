@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from dognet.data import generate, images
-from dognet.data.images import ImagesError
+from dognet.errors import ImagesError
 from dognet.network import NNet
 
 HEADER = "label,pixel0,pixel1"
@@ -164,16 +164,3 @@ def test_a_white_pixel_is_white_after_scaling_too(tmp_path: Path, white: float) 
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match=r"own\.csv: no such file"):
         images.read(tmp_path / "own.csv")
-
-
-@pytest.mark.parametrize(
-    ("train", "test", "message"),
-    [
-        ({"label": ["x", "y"], "a": [1, 2]}, {"label": ["x", "y"], "b": [1, 2]}, "must have the same columns"),
-        ({"label": ["x", "y"], "a": [1, 2]}, {"label": ["y", "y"], "a": [1, 2]}, "test: no row with label 'x'"),
-        ({"label": ["x", "x"], "a": [1, 2]}, {"label": ["x", "y"], "a": [1, 2]}, "train: every row has label 'x'"),
-    ],
-)
-def test_train_and_test_must_fit_together(train: dict, test: dict, message: str) -> None:
-    with pytest.raises(ImagesError, match=message):
-        images.check_pair(pd.DataFrame(train), pd.DataFrame(test), (Path("train"), Path("test")), "x")
