@@ -44,13 +44,15 @@ def index_columns(table: pd.DataFrame) -> list[str]:
 
 def odd_columns(file: str, table: pd.DataFrame) -> list[str]:
     """Warn of an index, and of columns with one value in all rows, unless it is black or white as in a border."""
-    pixels = table.drop(columns="label")
+    index = index_columns(table)
+    pixels = table.drop(columns=["label", *index])
     darkest, brightest = pixels.min(), pixels.max()
-    if (darkest == brightest).all():
+    same = darkest == brightest
+    if same.all() and len(same):
         raise ImagesError(f"{file}: all images are the same, there is nothing to learn")
-    constant = pixels.columns[(darkest == brightest) & (darkest > 0) & (darkest < 255)].tolist()
+    constant = pixels.columns[same & (darkest > 0) & (brightest < brightest.max())].tolist()
     lines = []
-    if index := index_columns(table):
+    if index:
         lines.append(f"{file}: pixel columns that look like an index: {listed(index)}: delete what is no pixel")
     if constant:
         lines.append(f"{file}: pixel columns with one value, neither black nor white, in all rows: {listed(constant)}")
