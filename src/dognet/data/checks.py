@@ -111,7 +111,7 @@ def plain(label: str) -> str:
 
 def with_rows(rows: Mapping[str, int]) -> str:
     """Return labels with their numbers of rows, as an enumeration."""
-    return listed([f"{shortened(label)!r} ({n} rows)" for label, n in rows.items()])
+    return listed([f"{shortened(label)!r} ({n} row{'s' * (n > 1)})" for label, n in rows.items()])
 
 
 def listed(words: Sequence[str]) -> str:
