@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import yaml
 from conftest import Run, edit, run_in, small
 
 from dognet.conf import compose
-from dognet.data.images import ImagesError
+from dognet.errors import ImagesError
 from dognet.stages.fetch import fetch
 
 
@@ -226,6 +227,37 @@ def test_experiments_in_dvcs_copy_find_own_images_and_never_older_ones(own: Path
     run("dvc", "exp", "run", "--run-all", "--jobs=1")
     assert accuracy("third") == 0.5
     assert images("first") != images("second") == images("third")  # dvc.lock has the hash of the files that were used
+
+
+def test_traps_in_own_images_are_a_line_each_when_the_images_are_read(own: Path, run: Run, project: Path) -> None:
+    words = ("dognet", *OWN, "data.white=255", "ITERS=5")
+    lines = [
+        "data/own/train.csv: no pixel is above 1, where white is 255: is data.white right?",
+        "data/own/test.csv: no pixel is above 1, where white is 255: is data.white right?",
+        "data/own/train.csv: pixel columns with one value, neither black nor white, in all rows: b",
+    ]
+    assert run(*words).stderr.splitlines() == [f"dognet: {line}" for line in lines]
+    assert run(*words, "seed=2").stderr == ""  # the images are there
+    assert run(*words, "--multirun", "seed=3,4").stderr == ""
+    describe(project)
+    edit(project / "conf" / "data" / "csv.yaml", "white: 1  ", "white: 255")
+    said = run("dvc", "repro").stderr.splitlines()
+    assert [line for line in said if "csv: " in line] == [f"fetch: {line}" for line in lines]
+
+
+def test_a_label_that_is_spelt_otherwise_is_suggested(own: Path, run: Run) -> None:
+    for positive in ("Dog", "' dog'"):
+        answer = run("dognet", *OWN, f"data.positive={positive}", check=False)
+        assert answer.returncode == 1
+        assert answer.stderr.endswith(" (data.positive), its labels are cat, dog: did you mean 'dog'?\n")
+
+
+def test_own_images_may_be_compressed(own: Path, run: Run) -> None:
+    for name in ("train", "test"):
+        (own / f"{name}.csv.gz").write_bytes(gzip.compress((own / f"{name}.csv").read_bytes().replace(b",", b";")))
+        (own / f"{name}.csv").unlink()
+    files = (f"data.{name}=data/own/{name}.csv.gz" for name in ("train", "test"))
+    assert "test      0.0" in run("dognet", *OWN, *files).stdout
 
 
 def test_nothing_is_written_when_a_check_fails(own: Path, run: Run, project: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dognet.data import generate, images
-from dognet.data.images import ImagesError
+from dognet.data import checks, generate, images
+from dognet.errors import ImagesError
 from dognet.network import NNet
 
 HEADER = "label,pixel0,pixel1"
@@ -130,7 +133,30 @@ def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> N
         (f"{HEADER}\nx,true,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got 'true'"),
         (f"{HEADER}\nx,2020-01-01,2\n", ", row 2, column pixel0: must be a number from 0 to 255, got '2020-01-01'"),
         (f"{HEADER}\n\n\nx,1,2\n\nx,1,dog\n", ", row 6, column pixel1: must be a number from 0 to 255, got 'dog'"),
-        (b"label,a\nx,1\n\xff,1\n", ", row 3: not UTF-8 text (invalid start byte)"),
+        (b"label,a\nx,1\n\xff,1\n", ", row 3: not UTF-8 text (invalid start byte): save it as CSV UTF-8"),
+        ("label,a\nx,1\n".encode("utf-16") + b"x", ", row 3: not UTF-16 text (truncated data): save it as CSV UTF-8"),
+        ("label,a\nx,1\n".encode("utf-16-le"), ": not a text file, it has a byte 0: save it as CSV UTF-8"),
+        ("5,0,0\n1,0,255\n", ", row 1: no header, but 5, 0, 0: write the names of the columns above, as in label,p0"),
+        ("dog;0.5;1\n", ", row 1: no header, but dog, 0.5, 1: write the names of the columns above"),
+        ("kind,0,1,2\nx,1,2,3\n", ": no column 'label', its columns are kind, 0, 1, 2: name it in data.label"),
+        ("kind;a\nx;1\n", ": no column 'label', its columns are kind, a: name it in data.label"),
+        ("label, label\nx,1\n", ", row 1: two columns have one name: label, label"),
+        (f"{HEADER}\nx,1,2,\n", ", row 2: 4 cells where the header has 3: delete what is empty at its end"),
+        ("label,a,\nx,1,\ny,1,2\n", ", row 1: column 3 has no name"),
+        ("label;a;b\nx;0,5;1\ny;2;dog\n", ", row 3, column b: must be a number from 0 to 255, got 'dog'"),
+        ("label;a;b\nx;0,5;0.5\n", ", row 2, column a: must be a number from 0 to 255, got '0,5': write decimals with"),
+        ('label,a\nx,"0,5"\n', ", row 2, column a: must be a number from 0 to 255, got '0,5': write decimals with"),
+        ("sep=;\nlabel;a\nx;1\ny;256\n", ", row 4, column a: must be a number from 0 to 255, got '256'"),
+        (
+            "id,label\n" + "".join(f"{row},x\n" for row in range(300)),
+            ", row 258, column id: must be a number from 0 to 255, got '256': an index is no pixel, delete the column",
+        ),
+        (gzip.compress(b"label,a\nx,1\n")[:-9], ": damaged, it can't be decompressed (Compressed file ended"),
+        (gzip.compress(b"label,a\nx,0x10\n"), ", row 2, column a: must be a number in decimal digits, got '0x10'"),
+        ("label;a\nx;0x10\n".encode("utf-16"), ", row 2, column a: must be a number in decimal digits, got '0x10'"),
+        (b"PK\x03\x04", ": damaged, it can't be decompressed (File is not a zip file): compress the CSV again"),
+        (b"PAR1\x15\x04", ": a Parquet file, not a CSV file: save it as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", ": an Excel workbook, not a CSV file: save it as CSV UTF-8"),
         (b"\x00\x01\x02", ": "),
     ],
 )
@@ -166,14 +192,159 @@ def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
         images.read(tmp_path / "own.csv")
 
 
+def zipped(**members: bytes) -> bytes:
+    """A zip file with these files in it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+COMMAS = "label,a,b\ndog,1,2\ncat,3,4\n"
+FORMS = {
+    "semicolons": COMMAS.replace(",", ";"),
+    "tabs": COMMAS.replace(",", "\t"),
+    "bars": COMMAS.replace(",", "|"),
+    "blanks around names, labels and numbers": " label , a, b\n dog, 1 ,2\ncat\t, 3, 4\n",
+    "everything in quotes": '"label","a","b"\n"dog","1","2"\n"cat","3","4"\n',
+    "lines of Windows": COMMAS.replace("\n", "\r\n"),
+    "lines of an old Macintosh": COMMAS.replace("\n", "\r"),
+    "blank lines": "\n\nlabel,a,b\n\ndog,1,2\n\n\ncat,3,4\n\n",
+    "a line sep=": "sep=;\r\n" + COMMAS.replace(",", ";"),
+    "a line sep= in quotes": '"sep=\t"\n' + COMMAS.replace(",", "\t"),
+    "commas at the end of each row": COMMAS.replace("\n", ",,\n"),
+    "UTF-8 with a byte order mark": COMMAS.encode("utf-8-sig"),
+    "Excel's Unicode text": COMMAS.replace(",", "\t").encode("utf-16"),
+    "UTF-16, big endian": b"\xfe\xff" + COMMAS.encode("utf-16-be"),
+    "gz": gzip.compress(COMMAS.encode()),
+    "zip": zipped(images=COMMAS.encode()),
+    "zip of a Macintosh": zipped(**{"images.csv": COMMAS.encode(), "__MACOSX/._images.csv": b"x"}),
+    "gz of UTF-16 with semicolons": gzip.compress(COMMAS.replace(",", ";").encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_csv_is_read_as_the_same_table(tmp_path: Path, form: str) -> None:
+    path, content = tmp_path / "own.csv", FORMS[form]
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert images.read(path).to_dict("list") == {"label": ["dog", "cat"], "a": [1, 3], "b": [2, 4]}
+
+
+def test_long_files_are_read_to_their_end_in_every_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    lines = ["label;a", *(f"käse{row % 7};{row % 256}" for row in range(300_000))]
+    for content in ("\n".join(lines).encode("utf-16"), gzip.compress("\n".join(lines).encode(), 1)):
+        path.write_bytes(content)
+        table = images.read(path)
+        assert table["a"].tolist() == [row % 256 for row in range(300_000)]
+        assert table["label"].tolist() == [f"käse{row % 7}" for row in range(300_000)]
+
+
+def test_a_comma_is_a_decimal_one_where_it_cannot_stand_for_thousands(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("label;a;b\nx;0,5;1\ny;100;2,25\n")
+    assert images.read(path).to_dict("list") == {"label": ["x", "y"], "a": [0.5, 100], "b": [1, 2.25]}
+    with pytest.raises(ImagesError, match=r"row 2, column a: .* 65535 .*, got '0,5': write decimals with a point"):
+        images.read(path, white=65535)
+
+
+def test_labels_keep_their_letters_and_quotes_and_lose_blanks_around_them(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text('label,a\n собака ,1\n犬,2\nكلب,3\n"käse, ""alt""",4\n\'x\',5\n1.0,6\n', encoding="utf-8")
+    assert images.read(path)["label"].tolist() == ["собака", "犬", "كلب", 'käse, "alt"', "'x'", "1.0"]
+
+
 @pytest.mark.parametrize(
-    ("train", "test", "message"),
+    ("members", "message"),
     [
-        ({"label": ["x", "y"], "a": [1, 2]}, {"label": ["x", "y"], "b": [1, 2]}, "must have the same columns"),
-        ({"label": ["x", "y"], "a": [1, 2]}, {"label": ["y", "y"], "a": [1, 2]}, "test: no row with label 'x'"),
-        ({"label": ["x", "x"], "a": [1, 2]}, {"label": ["x", "y"], "a": [1, 2]}, "train: every row has label 'x'"),
+        ({"train.csv": b"x", "test.csv": b"x"}, "a zip file must have one file in it, got 2"),
+        ({"[Content_Types].xml": b"x", "xl/workbook.xml": b"x"}, "a spreadsheet, not a CSV file: save it as CSV UTF-8"),
     ],
 )
-def test_train_and_test_must_fit_together(train: dict, test: dict, message: str) -> None:
-    with pytest.raises(ImagesError, match=message):
-        images.check_pair(pd.DataFrame(train), pd.DataFrame(test), (Path("train"), Path("test")), "x")
+def test_a_zip_that_is_no_compressed_csv_is_refused(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
+    (tmp_path / "own.csv").write_bytes(zipped(**members))
+    with pytest.raises(ImagesError) as caught:
+        images.read(tmp_path / "own.csv")
+    assert str(caught.value) == f"{tmp_path}/own.csv: {message}"
+
+
+# --- traps: warnings
+
+
+def digits(n: int = 40, seed: int = 1) -> pd.DataFrame:
+    """Images with a black border, a white frame and two pixels at random."""
+    random = np.random.default_rng(seed)
+    pixels = {"border": 0, "frame": 255, "p": random.integers(0, 256, n), "q": random.integers(0, 256, n)}
+    return pd.DataFrame({"label": ["dog", "cat"] * (n // 2), **pixels})
+
+
+def warned(train: pd.DataFrame, test: pd.DataFrame | None = None, white: float = 255) -> list[str]:
+    """The warnings about two files; the test images are others unless they are given."""
+    return checks.warnings([("train.csv", train), ("test.csv", digits(20, 2) if test is None else test)], white)
+
+
+def test_good_images_give_no_warning(lecture: Path) -> None:
+    assert warned(digits()) == []
+    assert warned(*(images.read(lecture / f"simple_images_{name}.csv") for name in ("train", "test"))) == []
+
+
+def scaled(table: pd.DataFrame, most: float) -> pd.DataFrame:
+    """The table with pixels up to ``most``."""
+    return table.assign(**{name: table[name] / 255 * most for name in table.columns[1:]})
+
+
+def test_pixels_on_another_scale_than_white_are_one_line_a_file() -> None:
+    line = "{}.csv: no pixel is above {}, where white is {}: is data.white right?"
+    assert warned(scaled(digits(), 1)) == [line.format("train", 1, 255)]
+    assert warned(digits(), scaled(digits(20, 2), 1)) == [line.format("test", 1, 255)]
+    assert warned(scaled(digits(), 255 / 257), white=65535) == [line.format("train", 255, 65535)]
+    assert warned(digits(), digits(20, 2), white=1) == []
+
+
+def test_an_index_among_the_pixels_is_one_line_and_does_not_hide_dark_images() -> None:
+    line = "train.csv: pixel columns that look like an index: {}: delete what is no pixel"
+    rows = np.arange(40)
+    assert warned(digits().assign(number=rows, even=rows * 2)) == [line.format("number, even")]
+    for name in ("id", "Image_ID", "index", "Unnamed: 0"):
+        assert warned(digits().assign(**{name: rows[::-1]})) == [line.format(name)]
+    assert len(warned(scaled(digits(), 1).assign(id=rows))) == 2
+    assert warned(digits(10)[:9].assign(number=rows[:9])) == []  # too few rows to tell
+    assert warned(digits().assign(width=rows % 39, grid=rows[::-1])) == []
+
+
+def test_columns_with_one_value_are_a_line_unless_black_or_white() -> None:
+    line = "train.csv: pixel columns with one value, neither black nor white, in all rows: batch"
+    assert warned(digits().assign(batch=3)) == [line]
+    many = {f"b{column}": 3 for column in range(8)}
+    assert warned(digits().assign(**many))[0].endswith(": b0, b1, b2, b3, b4 and 3 more")
+
+
+def test_images_that_are_all_the_same_are_refused() -> None:
+    with pytest.raises(ImagesError, match=r"train\.csv: all images are the same, there is nothing to learn"):
+        warned(digits().assign(p=7, q=8))
+
+
+def test_labels_that_look_the_same_are_one_line() -> None:
+    line = "train.csv, test.csv: labels that look the same count as different: {}"
+    for label in ("Dog", "d og", "DOG", "'dog'", "ｄog"):
+        train = digits()
+        train.loc[:3, "label"] = [label, "cat", label, "cat"]
+        assert warned(train) == [line.format(f"'dog' (28 rows), {label!r} (2 rows)")]
+    one, point = (digits(n, n).replace({"label": {"dog": dog}}) for n, dog in ((40, "1"), (20, "1.0")))
+    assert warned(one, point) == [line.format("'1' (20 rows), '1.0' (10 rows)")]
+
+
+def test_labels_of_one_file_alone_are_one_line() -> None:
+    train = digits()
+    train.loc[:5, "label"] = ["bird", "fish"] * 3
+    assert warned(train) == ["test.csv: labels that are only in train.csv: 'bird' (3 rows), 'fish' (3 rows)"]
+
+
+def test_test_images_that_are_in_the_training_set_are_counted() -> None:
+    train, test = digits(), digits(20, 2)
+    test.iloc[4:7, 1:] = train.iloc[[9, 3, 3], 1:].to_numpy()
+    line = "test.csv: {} of 20 images are in train.csv too: accuracy on them says nothing of new images"
+    assert warned(train, test) == [line.format(3)]
+    assert warned(train.astype({"p": float, "q": float}), test) == [line.format(3)]
+    assert warned(train, train[:20]) == [line.format(20)]

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from dognet.data import generate, images
-from dognet.network import InputError, NNet, logistic, logloss
+from dognet.network import InputError, NNet, PixelWarning, logistic, logloss
 from dognet.network.descent import State, recorded_iterations
 from dognet.network.gradient import forward, gradient
 
@@ -237,11 +237,22 @@ def test_weights_that_stop_being_finite_raise() -> None:
         ({"X": np.array([[0.0], [np.nan], [1], [2]])}, "X must be finite, got nan in row 1, column 0"),
         ({"X": np.array([[0.0], [np.inf], [1], [2]])}, "X must be finite, got inf in row 1, column 0"),
         ({"X": np.zeros((4, 3), complex)}, "X must be numeric, got complex128"),
+        (
+            {"X": pd.DataFrame({"a": [1, 2, None, 4], "b": 5}, dtype="Int64")},
+            "X must be numeric, got <NA> in row 2, column 0",
+        ),
+        ({"X": pd.DataFrame({"a": [1, 2, 3, 4], "b": ["1"] * 4})}, "X must be numeric, got '1' in row 0, column 1"),
+        ({"X": pd.DataFrame({"a": [1, 2, 3, 4], "b": [True] * 4})}, "X must be numeric, got True in row 0, column 1"),
         ({"y": [0, 1, 1]}, r"y must have one label for each of the 4 images, got shape \(3,\)"),
         ({"y": [[0], [1], [1], [0]]}, r"y must have one label for each of the 4 images, got shape \(4, 1\)"),
         ({"y": [1, 1, 1, 1]}, r"y must have exactly 2 classes, got 1: \[1\]"),
         ({"y": ["a", "b", "c", "a"]}, r"y must have exactly 2 classes, got 3: \['a', 'b', 'c'\]"),
         ({"y": [0, 1, np.nan, 0]}, "y must have no missing label, got nan in row 2"),
+        ({"y": pd.Series([0, None, 1, 0], dtype="Int64")}, "y must have no missing label, got nan in row 1"),
+        ({"y": pd.Series([True, None, False, True], dtype="boolean")}, "no missing label, got <NA> in row 1"),
+        ({"y": pd.Series(["a", "b", None, "a"], dtype="string")}, "y must have no missing label, got <NA> in row 2"),
+        ({"y": pd.Series(["a", "b", None, "a"], dtype="category")}, "y must have no missing label, got nan in row 2"),
+        ({"y": ["a", "b", None, "a"]}, "y must have no missing label, got None in row 2"),
         ({"y": np.array([0, "b", 1, 0], object)}, "y must have labels of one type"),
         ({"y": np.array([0j, 1j, 1j, 0j])}, "the classes of y must be text or numbers, got complex128"),
         ({"hiddenNodes": 0}, "hiddenNodes must be a whole number of at least 1, got 0"),
@@ -274,6 +285,51 @@ def test_fit_refuses(changes: dict[str, Any], message: str) -> None:
         trained(**changes)
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, AssertionError)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "int64[pyarrow]", object])
+def test_pixels_in_nullable_columns_of_pandas_train_as_in_an_array(dtype: Any) -> None:
+    net = trained(X=pd.DataFrame(GOOD["X"]).astype(dtype))
+    assert net.W1.tobytes() == trained().W1.tobytes()
+    assert net.predict(pd.DataFrame(GOOD["X"]).astype(dtype)).tolist() == trained().predict(GOOD["X"]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        ([0, 1], "Int64"),
+        ([0.0, 1.0], "Float64"),
+        ([False, True], "boolean"),
+        ([False, True], object),
+        (["0", "1.0"], "string"),
+        (["犬", "собака"], "category"),
+        (["'a'", 'a "b"'], "str"),
+    ],
+)
+def test_labels_in_columns_of_pandas_come_back_as_they_are(labels: list[Any], dtype: Any) -> None:
+    y = pd.Series([labels[one] for one in GOOD["y"]], dtype=dtype)
+    net = trained(y=y)
+    assert net.W1.tobytes() == trained(y=[sorted(labels).index(label) for label in y]).W1.tobytes()
+    assert set(net.predict(GOOD["X"]).tolist()) <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("X", "span"),
+    [
+        (GOOD["X"] / 255, "0 to 1"),
+        (GOOD["X"] / 100 - 1, "-1 to 1.55"),
+        (GOOD["X"].astype(np.int32) * 257, "0 to 65535"),
+    ],
+)
+def test_pixels_on_another_scale_are_a_warning(X: np.ndarray, span: str) -> None:
+    message = rf"X should have pixels from 0 \(black\) to 255 \(white\), got {span}: fit divides them by 255"
+    with pytest.warns(PixelWarning, match=message) as caught:
+        trained(X=X)
+    assert caught[0].filename.endswith("test_network.py")  # the line that calls fit
+
+
+def test_black_images_are_no_reason_to_warn() -> None:
+    trained(X=GOOD["X"] * 0)
 
 
 def test_a_fit_that_is_refused_leaves_the_network_as_it_was() -> None:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import itertools
-import mmap
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dognet.errors import UserError
+from dognet.data.dialect import Dialect, dialect, is_data, opened
+from dognet.errors import ImagesError
 from dognet.files import stamp
 
-
-class ImagesError(UserError):
-    """Images that can't be used: the file, row and column, what is wrong, and the way out."""
+INDEX = re.compile(r"(?:.*[\W_])?(?:id|idx|index)|unnamed.*", re.IGNORECASE)  # names of columns that number the rows
 
 
 def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
@@ -38,34 +33,72 @@ def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
 @functools.lru_cache(maxsize=4)  # the train and test images, as they came and as the runs of a sweep read them
 def read_once(path: Path, label: str, white: float, stamp: tuple[int, int, int]) -> pd.DataFrame:
     """Read a file unless this process has read it with this stamp before."""
-    check_header(path, label)
+    form = dialect(path, label)
+    check_header(form, label)
     try:
-        table = pd.read_csv(path, engine="pyarrow", dtype={label: str}, keep_default_na=False)
-        check_cells(path, table, label, white)
-        check_digits(path, label)
+        check_digits(form, label)
+        table = parse(form, label, white)
+        check_cells(form, table, label, white)
     except ImagesError:
         raise
     except ValueError as error:  # pandas' parser errors are some, and so is text that isn't UTF-8
-        raise ImagesError(broken(path) or f"{path}: not a CSV file ({str(error).splitlines()[0][:100]})") from error
+        raise ImagesError(broken(form) or f"{path}: not a CSV file ({str(error).splitlines()[0][:100]})") from error
     pixels = table.drop(columns=label)
     if white != 255:
         pixels = pixels / white * 255
     return pd.concat([table[label].rename("label"), pixels], axis=1)
 
 
-def check_cells(path: Path, table: pd.DataFrame, label: str, white: float) -> None:
+def parse(form: Dialect, label: str, white: float) -> pd.DataFrame:
+    """Return the table of a file, its label as text without blanks around it, pixels as numbers where they are some.
+
+    Where a comma does not separate cells it may be a decimal comma. It is none if it could stand for thousands.
+    """
+    table = parse_with(form, label, decimal=".")
+    if form.separator != "," and white < 1000 and text_columns(table):
+        table = min(table, parse_with(form, label, decimal=","), key=text_columns)
+    table[label] = table[label].str.strip()
+    return table
+
+
+def parse_with(form: Dialect, label: str, decimal: str) -> pd.DataFrame:
+    """Return the table of a file with this decimal separator; empty columns at the end of each row are left out."""
+    names = form.names
+    with opened(form.path) as file:
+        table = pd.read_csv(
+            file,
+            engine="pyarrow",
+            encoding=form.encoding.removesuffix("-sig"),
+            sep=form.separator,
+            decimal=decimal,
+            skiprows=form.skipped,
+            dtype={form.header[names.index(label)]: str},
+            keep_default_na=False,
+        )
+    for position in range(len(names), table.shape[1]):
+        if not (table.iloc[:, position].astype(str) == "").all():
+            raise ImagesError(f"{form.path}, row 1: column {position + 1} has no name")
+    return table.iloc[:, : len(names)].set_axis(names, axis=1)
+
+
+def text_columns(table: pd.DataFrame) -> int:
+    """Return how many columns beside the label's have text in them."""
+    return sum(dtype.kind not in "iuf" for dtype in table.dtypes) - 1
+
+
+def check_cells(form: Dialect, table: pd.DataFrame, label: str, white: float) -> None:
     """Raise ImagesError unless there are rows, each with a label and with numbers in 0..white."""
     if table.empty:
-        raise ImagesError(f"{path}: no rows below the header")
-    empty = table[label].isna() | (table[label].str.strip() == "")
+        raise ImagesError(f"{form.path}: no rows below the header")
+    empty = table[label].isna() | (table[label] == "")
     if empty.any():
         row = int(np.argmax(empty))
-        raise ImagesError(f"{path}, row {look_up(path, row, label)[0]}, column {label}: empty cell")
+        raise ImagesError(f"{form.path}, row {look_up(form, row, label)[0]}, column {label}: empty cell")
     for name, column in table.drop(columns=label).items():
-        check_pixels(path, str(name), column, white)
+        check_pixels(form, str(name), column, white)
 
 
-def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None:
+def check_pixels(form: Dialect, name: str, column: pd.Series, white: float) -> None:
     """Raise ImagesError at the first cell of a pixel column that isn't a number in 0..white."""
     if column.dtype.kind in "iuf":
         bad = ~((column >= 0) & (column <= white)).to_numpy()  # nan is bad too
@@ -76,76 +109,92 @@ def check_pixels(path: Path, name: str, column: pd.Series, white: float) -> None
             bad[:] = True
     if bad.any():
         row = int(np.argmax(bad))
-        line, cell = look_up(path, row, name)
+        line, cell = look_up(form, row, name)
         bound = "255" if white == 255 else f"{white:g} (data.white)"
         fault = "empty cell" if cell == "" else f"must be a number from 0 to {bound}, got {shortened(cell)!r}"
-        raise ImagesError(f"{path}, row {line}, column {shortened(name)}: {fault}")
+        hint = ""
+        if is_index(name, column):
+            hint = ": an index is no pixel, delete the column"
+        elif "," in cell:
+            hint = ": write decimals with a point"
+        raise ImagesError(f"{form.path}, row {line}, column {shortened(name)}: {fault}{hint}")
 
 
-def check_digits(path: Path, label: str) -> None:
+def is_index(name: str, column: pd.Series) -> bool:
+    """Return whether a column numbers the rows: by its name, or by the same step from each of 10 rows or more."""
+    if INDEX.fullmatch(name):
+        return True
+    if column.dtype.kind not in "iuf" or len(column) < 10:
+        return False
+    values = column.to_numpy(float)
+    step = values[1] - values[0]
+    return step > 0 and all(np.allclose(np.diff(part), step) for part in (values[:10], values))
+
+
+def check_digits(form: Dialect, label: str) -> None:
     """Raise ImagesError at the first pixel such as 0x10, which pandas takes for 16."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        if text.find(b"0x") < 0 and text.find(b"0X") < 0:
-            return
-    with rows_of(path) as rows:
-        columns = next(rows)
+    if not has_hex(form):
+        return
+    with form.rows() as rows:
+        columns = [name.strip() for name in next(filter(None, rows))]
         for name, cell in itertools.chain.from_iterable(zip(columns, cells, strict=False) for cells in rows):
             if name != label and "x" in cell.lower():
                 fault = f"must be a number in decimal digits, got {shortened(cell)!r}"
-                raise ImagesError(f"{path}, row {rows.line_num}, column {shortened(name)}: {fault}")
+                raise ImagesError(f"{form.path}, row {rows.line_num}, column {shortened(name)}: {fault}")
 
 
-def look_up(path: Path, row: int, name: str) -> tuple[int, str]:
+def has_hex(form: Dialect) -> bool:
+    """Return whether 0x or 0X stands anywhere in a file, in UTF-8 or UTF-16."""
+    with opened(form.path) as file:
+        before = b""
+        while more := file.read(2**20):
+            block = before + more
+            for x in (b"x", b"X"):  # rare, and 0 is not: looking for it first takes a tenth of the time
+                if x in block and (b"0" + x in block or b"0\0" + x in block):
+                    return True
+            before = block[-2:]
+    return False
+
+
+def look_up(form: Dialect, row: int, name: str) -> tuple[int, str]:
     """Return the line in the file of the row-th image, counted from 0, and its cell in the column."""
-    with rows_of(path) as rows:
-        column = next(rows).index(name)
-        cells: list[str] = next(itertools.islice(filter(None, rows), row, None), [])
+    column = form.names.index(name)
+    with form.rows() as rows:
+        cells: list[str] = next(itertools.islice(filter(None, rows), 1 + row, None), [])
         return rows.line_num, cells[column] if column < len(cells) else ""
 
 
-@contextmanager
-def rows_of(path: Path) -> Iterator[Any]:
-    """Open a CSV to read it row by row; what can't be read is an ImagesError."""
-    csv.field_size_limit(sys.maxsize)  # a quote that is not closed makes one cell of the rest
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        try:
-            yield rows
-        except UnicodeDecodeError as error:
-            lines = path.read_bytes().decode(errors="replace").split("\n")
-            row = next(number for number, line in enumerate(lines, 1) if "\N{REPLACEMENT CHARACTER}" in line)
-            raise ImagesError(f"{path}, row {row}: not UTF-8 text ({error.reason})") from error
-        except csv.Error as error:
-            raise ImagesError(f"{path}, row {rows.line_num}: {error}") from error
-
-
-def check_header(path: Path, label: str) -> None:
+def check_header(form: Dialect, label: str) -> None:
     """Raise ImagesError unless the columns have names of their own, the label's among them."""
-    with rows_of(path) as rows:
-        columns: list[str] = next(rows, [])
-    listed = shortened(", ".join(columns))
-    if not columns:
+    path, names = form.path, form.names
+    listed = shortened(", ".join(names))
+    if not names:
         raise ImagesError(f"{path}: empty file")
-    if not all(columns):
-        number = columns.index("") + 1
+    if label not in names and is_data(names):
+        raise ImagesError(
+            f"{path}, row 1: no header, but {listed}: write the names of the columns above, as in label,p0,p1"
+        )
+    if not all(names):
+        number = names.index("") + 1
         raise ImagesError(f"{path}, row 1: column {number} has no name (pandas writes its index so: index=False)")
-    if len(set(columns)) < len(columns):
+    if len(set(names)) < len(names):
         raise ImagesError(f"{path}, row 1: two columns have one name: {listed}")
-    if label not in columns:
+    if label not in names:
         raise ImagesError(f"{path}: no column {label!r}, its columns are {listed}: name it in data.label")
-    if label != "label" and "label" in columns:
+    if label != "label" and "label" in names:
         raise ImagesError(f"{path}: a pixel column must not be named label where {label!r} (data.label) is the label")
-    if len(columns) < 2:
+    if len(names) < 2:
         raise ImagesError(f"{path}: no pixel columns beside {label!r}")
 
 
-def broken(path: Path) -> str:
+def broken(form: Dialect) -> str:
     """Name the first row that has more or fewer cells than the header, if that is what ails the file."""
-    with rows_of(path) as rows:
-        header = next(rows)
-        for cells in rows:
-            if cells and len(cells) != len(header):
-                return f"{path}, row {rows.line_num}: {len(cells)} cells where the header has {len(header)}"
+    expected = len(form.header)
+    with form.rows() as rows:
+        for cells in filter(None, rows):
+            if len(cells) != expected:
+                hint = "" if any(cells[expected:]) or len(cells) < expected else ": delete what is empty at its end"
+                return f"{form.path}, row {rows.line_num}: {len(cells)} cells where the header has {expected}{hint}"
     return ""
 
 
@@ -153,22 +202,6 @@ def shortened(text: str) -> str:
     """Return a text in one line of at most 60 characters."""
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:59]}…"
-
-
-def check_pair(train: pd.DataFrame, test: pd.DataFrame, paths: tuple[Path, Path], positive: str) -> None:
-    """Raise ImagesError unless both tables have the same pixel columns, and both classes."""
-    if list(train.columns) != list(test.columns):
-        odd = sorted(set(train.columns) ^ set(test.columns)) or "their order"
-        raise ImagesError(f"{paths[0]} and {paths[1]} must have the same columns, they differ in {odd}")
-    for table, path in zip((train, test), paths, strict=True):
-        is_positive = table["label"] == positive
-        if not is_positive.any():
-            raise ImagesError(
-                f"{path}: no row with label {positive!r} (data.positive), its labels are "
-                f"{', '.join(sorted(table['label'].unique())[:5])}"
-            )
-        if is_positive.all():
-            raise ImagesError(f"{path}: every row has label {positive!r} (data.positive), none is of the other class")
 
 
 def split(table: pd.DataFrame, positive: str) -> tuple[np.ndarray, np.ndarray]:

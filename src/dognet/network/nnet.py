@@ -17,6 +17,7 @@ from __future__ import annotations
 import numbers
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ from dognet.network.gradient import Array, forward, score
 
 class InputError(ValueError, AssertionError):
     """Input that the network can't work with; an AssertionError too, as in the lecture."""
+
+
+class PixelWarning(UserWarning):
+    """Pixels that are probably not meant as 0 (black) to 255 (white)."""
 
 
 class NNet:
@@ -106,6 +111,8 @@ class NNet:
             If an argument is not as above.
         FloatingPointError
             If the weights stop being finite.
+
+        It warns (PixelWarning) of pixels below 0, above 255, or all in 0..1.
         """
         check_whole("hiddenNodes", hiddenNodes, at_least=1)
         check_step(stepSize)
@@ -117,6 +124,7 @@ class NNet:
         check_whole("threads", threads, at_least=1)
         X = check_images(X)
         y_classes = check_labels(y, len(X))
+        check_scale(X)
         start, state = 0, initial_state(X.shape[1], hiddenNodes, seed, dtype)
         if resume is not None:
             start, state = check_resume(*resume, ITERS, like=state)
@@ -247,6 +255,8 @@ def check_images(X: Any) -> Array:
         raise InputError(f"X must have 2 dimensions (images, pixels), got {X.ndim}: shape {X.shape}")
     if X.shape[1] == 0:
         raise InputError(f"X must have at least 1 column, one a pixel, got shape {X.shape}")
+    if X.dtype.kind == "O":  # as pandas gives columns that may have missing cells
+        X = numbers_of(X)
     if X.dtype.kind not in "iuf":
         raise InputError(f"X must be numeric, got {X.dtype}")
     if X.dtype.kind == "f" and not np.isfinite(X).all():
@@ -255,12 +265,30 @@ def check_images(X: Any) -> Array:
     return X
 
 
+def numbers_of(X: Array) -> Array:
+    """Return an array of objects as one of floats."""
+    for (row, column), cell in np.ndenumerate(X):
+        if not isinstance(cell, numbers.Real) or isinstance(cell, bool):
+            raise InputError(f"X must be numeric, got {cell!r} in row {row}, column {column}")
+    return X.astype(float)
+
+
+def check_scale(X: Array) -> None:
+    """Warn of pixels that are outside of 0..255, or all in 0..1."""
+    low, high = X.min(), X.max()
+    if low < 0 or high > 255 or 0 < high <= 1:
+        message = (
+            f"X should have pixels from 0 (black) to 255 (white), got {low:g} to {high:g}: fit divides them by 255"
+        )
+        warnings.warn(message, PixelWarning, stacklevel=3)
+
+
 def check_labels(y: Any, n_images: int) -> Array:
     """Return the two classes of y (n_images,), sorted."""
     y = np.asarray(y)
     if y.shape != (n_images,):
         raise InputError(f"y must have one label for each of the {n_images} images, got shape {y.shape}")
-    missing = np.not_equal(y, y)  # nan is the one value that differs from itself
+    missing = np.array([is_missing(label) for label in y]) if y.dtype.kind == "O" else np.not_equal(y, y)
     if missing.any():
         raise InputError(f"y must have no missing label, got {y[missing][0]} in row {np.argmax(missing)}")
     try:
@@ -268,6 +296,14 @@ def check_labels(y: Any, n_images: int) -> Array:
     except TypeError as error:  # labels of several types don't sort
         raise InputError(f"y must have labels of one type, got {error}") from error
     return check_classes(y_classes)
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label is None, or differs from itself as nan does."""
+    try:
+        return label is None or bool(label != label)  # noqa: PLR0124 nan alone does
+    except TypeError:  # pandas.NA neither equals itself nor differs
+        return True
 
 
 def check_classes(y_classes: Any) -> Array:

@@ -15,8 +15,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from dognet.conf import compose
-from dognet.data import generate, images, validation
-from dognet.data.images import ImagesError
+from dognet.data import checks, dialect, generate, images, validation
+from dognet.errors import ImagesError
 from dognet.files import sha256, sha256_once, stamp, write
 from dognet.interrupt import stage
 from dognet.project import project_root
@@ -37,28 +37,30 @@ class Fetched(Model):
     labels: dict[str, tuple[str, ...]]  # that occur in each part
 
 
-def fetch(settings: Settings, root: Path) -> Images:
+def fetch(settings: Settings, root: Path, command: str = "dognet") -> Images:
     """Write train.csv, validation.csv and test.csv below ``root``/data/<source>/ and return what identifies them.
 
     Without validation images, validation.csv has a header only: DVC wants every out of a stage to be there.
 
     Files that were made from the same settings and inputs stay untouched. Raises ImagesError; then nothing is written.
+    When it reads own images it prints warnings, a line each, with the name of the command in front.
     """
     folder = root / "data" / settings.source
     known = read_fetched(folder)
     if known is None or known.key != key_of(settings, root):
-        known = make(settings, root)
+        known = make(settings, root, command)
     check_labels(known, settings)
     return identify(settings, folder, known.pixels)
 
 
-def make(settings: Settings, root: Path) -> Fetched:
+def make(settings: Settings, root: Path, command: str) -> Fetched:
     """Write the three files of a data folder, and beside them what they were made from."""
     folder = root / "data" / settings.source
     tables = load(settings, root)
     check_columns(
         tables["train"], tables["test"], input_files(settings, root) or (Path("train images"), Path("test images"))
     )
+    warn(settings, tables, command)
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():
         file, content = folder / f"{part}.csv", images.to_csv(table).encode()
@@ -112,7 +114,7 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
 def key_of(settings: Settings, root: Path) -> str:
     """Return the hash of all that a data folder was made from, and of sizes and times of its files."""
     folder = root / "data" / settings.source
-    code = [sha256_once(Path(str(module.__file__))) for module in (generate, images, validation)]
+    code = [sha256_once(Path(str(module.__file__))) for module in (dialect, generate, images, validation)]
     files = [*input_files(settings, root), *(folder / f"{part}.csv" for part in PARTS)]
     stats = [stamp(file) if file.is_file() else None for file in files]
     return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": stats})
@@ -133,6 +135,15 @@ def check_columns(train: pd.DataFrame, test: pd.DataFrame, files: tuple[Path, ..
         raise ImagesError(f"{files[0]} and {files[1]} must have the same columns, they differ in {odd}")
 
 
+def warn(settings: Settings, tables: dict[str, pd.DataFrame], command: str) -> None:
+    """Print what is probably wrong with own images; ImagesError where nothing can be learned from them."""
+    data = settings.data
+    if isinstance(data, Csv):
+        train = pd.concat([tables["train"], tables["validation"]])  # one file
+        for line in checks.warnings([(data.train, train), (data.test, tables["test"])], data.white):
+            print(f"{command}: {line}", file=sys.stderr)
+
+
 def check_labels(fetched: Fetched, settings: Settings) -> None:
     """Raise ImagesError unless every part has images of both classes."""
     data, positive, made = settings.data, settings.data.positive, f"data/{settings.source}"
@@ -142,7 +153,8 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
         file = getattr(data, name, f"{made}/{name}.csv")
         if positive not in labels:
             there = ", ".join(labels[:5])
-            raise ImagesError(f"{file}: no row with label {positive!r} (data.positive), its labels are {there}")
+            meant = next((f": did you mean {label!r}?" for label in labels if checks.same(label, positive)), "")
+            raise ImagesError(f"{file}: no row with label {positive!r} (data.positive), its labels are {there}{meant}")
         if len(labels) == 1:
             raise ImagesError(f"{file}: every row has label {positive!r} (data.positive), none is of the other class")
     for name, labels in (("train", train), ("validation", apart)):
@@ -235,7 +247,7 @@ def main() -> None:
     settings = compose(Path())
     check_own_folder(settings)
     copy_from_project(settings)
-    fetch(settings, Path())
+    fetch(settings, Path(), "fetch")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from dognet import pictures
 from dognet.data import images
-from dognet.data.images import ImagesError
+from dognet.errors import ImagesError
 from dognet.files import sha256_once
 from dognet.interrupt import stage
 from dognet.network import logistic

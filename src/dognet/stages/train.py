@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.files import write
 from dognet.interrupt import stage
-from dognet.network import InputError, NNet, Report, State, scorer, work
+from dognet.network import InputError, NNet, PixelWarning, Report, State, scorer, work
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
 from dognet.runs.run import Images, Manifest, Point, Run, curve_text
@@ -59,7 +60,8 @@ def train(
             report(iteration, loss, accuracy)
 
     threads = settings.threads or os.cpu_count() or 1
-    net.fit(X, y, **settings.training(), report=record, resume=resume, threads=threads)
+    with warnings.catch_warnings(action="ignore", category=PixelWarning):  # fetch has warned of dark images
+        net.fit(X, y, **settings.training(), report=record, resume=resume, threads=threads)
     begin(folder, settings, identity)
     net.save(folder / "weights.npz")
     write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})

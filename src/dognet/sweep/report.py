@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from dognet.data.images import ImagesError
-from dognet.errors import UserError
+from dognet.errors import ImagesError, UserError
 from dognet.files import write
 from dognet.runs.run import Run
 from dognet.settings import Model

@@ -38,10 +38,16 @@ def check_cells(table: pd.DataFrame) -> None:
     for name, column in table.items():
         if column.dtype.kind in "iuf" and column.notna().all() and column.between(0, 255).all():
             continue
-        for row, cell in enumerate(column):
-            if isinstance(cell, bool) or not isinstance(cell, numbers.Real) or not 0 <= float(cell) <= 255:
-                message = f"{name} must be a number from 0 to 255, got {cell!r} in row {row}"
-                raise MlflowException.invalid_parameter_value(message)
+        bad = [(row, cell) for row, cell in enumerate(column) if not is_pixel(cell)]
+        if bad:  # where a CSV has one word in a column, its numbers are text too: the word is at fault
+            row, cell = min(bad, key=lambda place: str(place[1]).strip().replace(".", "", 1).isdigit())
+            message = f"{name} must be a number from 0 to 255, got {cell!r} in row {row}"
+            raise MlflowException.invalid_parameter_value(message)
+
+
+def is_pixel(cell: object) -> bool:
+    """Return whether a cell is a number from 0 to 255; true and false are none."""
+    return isinstance(cell, numbers.Real) and not isinstance(cell, bool) and 0 <= float(cell) <= 255
 
 
 set_model(Served())

@@ -1,0 +1,119 @@
+"""Traps in a user's own images: files that can be read and trained on, but are probably not what was meant."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dognet.data.images import is_index, shortened
+from dognet.errors import ImagesError
+
+MOST_CELLS = 10**8  # in larger tables duplicates are not counted: it would take seconds and gigabytes
+
+
+def warnings(tables: Sequence[tuple[str, pd.DataFrame]], white: float) -> list[str]:
+    """Return a line for each trap in the tables of these files, which have pixels from 0 to 255; training comes first.
+
+    Raises ImagesError where all training images are the same.
+    """
+    (train_file, train), *others = tables
+    lines = [line for file, table in tables for line in dark(file, table, white)]
+    lines += odd_columns(train_file, train)
+    lines += odd_labels({file: table["label"].value_counts().to_dict() for file, table in tables})
+    for file, table in others:
+        lines += duplicates(train_file, train, file, table)
+    return lines
+
+
+def dark(file: str, table: pd.DataFrame, white: float) -> list[str]:
+    """Warn of pixels in 0..1 where white is 255, or in 0..255 where it is 65535."""
+    pixels = table.drop(columns=["label", *index_columns(table)])
+    brightest = pixels.max().max()
+    if not brightest <= 1:  # nan where there are no pixels
+        return []
+    return [f"{file}: no pixel is above {brightest * white / 255:g}, where white is {white:g}: is data.white right?"]
+
+
+def index_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns that look like an index."""
+    return [str(name) for name, column in table.items() if name != "label" and is_index(str(name), column)]
+
+
+def odd_columns(file: str, table: pd.DataFrame) -> list[str]:
+    """Warn of an index, and of columns with one value in all rows, unless it is black or white as in a border."""
+    index = index_columns(table)
+    pixels = table.drop(columns=["label", *index])
+    darkest, brightest = pixels.min(), pixels.max()
+    same = darkest == brightest
+    if same.all() and len(same):
+        raise ImagesError(f"{file}: all images are the same, there is nothing to learn")
+    constant = pixels.columns[same & (darkest > 0) & (brightest < brightest.max())].tolist()
+    lines = []
+    if index:
+        lines.append(f"{file}: pixel columns that look like an index: {listed(index)}: delete what is no pixel")
+    if constant:
+        lines.append(f"{file}: pixel columns with one value, neither black nor white, in all rows: {listed(constant)}")
+    return lines
+
+
+def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> list[str]:
+    """Warn of labels that look the same, and of those that a file lacks; counts has the rows by label, by file."""
+    spellings: dict[str, dict[str, int]] = {}  # rows by label, by what the label looks like
+    for rows in counts.values():
+        for label, n in rows.items():
+            alike = spellings.setdefault(plain(label), {})
+            alike[label] = alike.get(label, 0) + n
+    lines = [
+        f"{', '.join(counts)}: labels that look the same count as different: {with_rows(alike)}"
+        for alike in spellings.values()
+        if len(alike) > 1
+    ]
+    for file, rows in counts.items():
+        there = set(map(plain, rows))
+        lacking = {label: n for look, alike in spellings.items() if look not in there for label, n in alike.items()}
+        if lacking:
+            others = " and ".join(other for other in counts if other != file)
+            lines.append(f"{file}: labels that are only in {others}: {with_rows(lacking)}")
+    return lines
+
+
+def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFrame) -> list[str]:
+    """Warn of images that the network sees in training too, whatever their label."""
+    if train.size + table.size > MOST_CELLS:
+        return []
+    hashes = [
+        pd.util.hash_pandas_object(each.drop(columns="label").astype(float).abs(), index=False)  # abs: -0 is 0
+        for each in (train, table)
+    ]
+    in_both = hashes[0][hashes[0].isin(hashes[1])]  # first: a set of the test images is smaller
+    n = int(hashes[1].isin(in_both).sum())
+    if not n:
+        return []
+    return [f"{file}: {n} of {len(table)} images are in {train_file} too: accuracy on them says nothing of new images"]
+
+
+def same(label: str, other: str) -> bool:
+    """Return whether two labels look the same: they differ only in case, blanks, quotes, or as 1 and 1.0 do."""
+    return plain(label) == plain(other)
+
+
+def plain(label: str) -> str:
+    """Return what a label looks like: two that differ only in what is overlooked look the same."""
+    text = "".join(unicodedata.normalize("NFKC", label).casefold().split()).strip("'\"")
+    try:
+        return str(float(text))
+    except ValueError:
+        return text
+
+
+def with_rows(rows: Mapping[str, int]) -> str:
+    """Return labels with their numbers of rows, as an enumeration."""
+    return listed([f"{shortened(label)!r} ({n} row{'s' * (n > 1)})" for label, n in rows.items()])
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as an enumeration of at most five."""
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")

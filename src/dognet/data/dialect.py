@@ -1,0 +1,153 @@
+"""How a CSV is written: compression, encoding, separator and header. What can't be read is named, with the way out."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+
+from dognet.errors import ImagesError
+
+SEPARATORS = ",;\t|"
+SAVE = "save it as CSV UTF-8"  # what Excel and LibreOffice call it
+GZIP, ZIP, UTF16 = b"\x1f\x8b", b"PK\x03\x04", (b"\xff\xfe", b"\xfe\xff")
+NOT_TEXT = {  # the first bytes of files that are renamed to .csv
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"\x28\xb5\x2f\xfd": "a file compressed with Zstandard",
+    b"BZh": "a file compressed with bzip2",
+    b"\xfd7zX": "a file compressed with xz",
+}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one CSV is written."""
+
+    path: Path
+    encoding: str
+    separator: str
+    skipped: int  # lines above the header: 1 where Excel's line sep=; stands there
+    header: tuple[str, ...]  # as written, with blanks
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, without blanks around them and without empty columns at the end of each row."""
+        names = [name.strip() for name in self.header]
+        while names and not names[-1]:
+            names.pop()
+        return names
+
+    @contextmanager
+    def rows(self) -> Iterator[Any]:
+        """Open the file to read it row by row, the header first."""
+        with opened_text(self.path, self.encoding) as text:
+            rows = csv.reader(text, delimiter=self.separator)
+            try:
+                for _ in range(self.skipped):
+                    next(rows)
+                yield rows
+            except csv.Error as error:
+                raise ImagesError(f"{self.path}, row {rows.line_num}: {error}") from error
+
+
+def dialect(path: Path, label: str) -> Dialect:
+    """Return how a file is written; of the separators, the one that makes ``label`` a column, or the most columns."""
+    csv.field_size_limit(sys.maxsize)  # a quote that is not closed makes one cell of the rest
+    encoding = encoding_of(path)
+    with opened_text(path, encoding) as text:
+        first = text.readline()
+        own = re.fullmatch(r'"?sep=(.)"?', first.rstrip("\r\n"))
+        header = next(filter(str.strip, text), "") if own or not first.strip() else first
+    if own:
+        separator = own[1]
+    else:
+        columns = {each: [name.strip() for name in cells(header, each)] for each in SEPARATORS}
+        separator = max(SEPARATORS, key=lambda each: (label in columns[each], len(columns[each])))
+    found = Dialect(path, encoding, separator, int(bool(own)), ())
+    with found.rows() as rows:
+        return Dialect(path, encoding, separator, found.skipped, tuple(next(filter(None, rows), ())))
+
+
+def cells(line: str, separator: str) -> list[str]:
+    """Return the cells of a line."""
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def encoding_of(path: Path) -> str:
+    """Return the encoding of a file, of UTF-8 and UTF-16; raise ImagesError if it is no text."""
+    with opened(path) as file:
+        head = file.read(1000)
+    for start, name in NOT_TEXT.items():
+        if head.startswith(start):
+            raise ImagesError(f"{path}: {name}, not a CSV file: {SAVE}")
+    if head.startswith(UTF16):
+        return "utf-16"
+    if b"\0" in head:
+        raise ImagesError(f"{path}: not a text file, it has a byte 0: {SAVE}")
+    return "utf-8-sig"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, or what is in it where it is compressed: gz, or zip with one CSV in it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0)
+            if start.startswith(GZIP):
+                with gzip.open(file) as content:
+                    yield content  # type: ignore[misc]  # a GzipFile is a binary file too
+            elif start == ZIP:
+                with zipfile.ZipFile(file) as archive, archive.open(member(path, archive)) as content:
+                    yield content
+            else:
+                yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ImagesError(f"{path}: damaged, it can't be decompressed ({error}): compress the CSV again") from error
+
+
+def member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """Return the one CSV of a zip file."""
+    names = archive.namelist()
+    if "[Content_Types].xml" in names or "mimetype" in names:
+        raise ImagesError(f"{path}: a spreadsheet, not a CSV file: {SAVE}")
+    members = [each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")]
+    if len(members) != 1:
+        raise ImagesError(f"{path}: a zip file must have one file in it, got {len(members)}")
+    if members[0].flag_bits & 1:
+        raise ImagesError(f"{path}: a zip file with a password: compress the CSV without one")
+    return members[0]
+
+
+@contextmanager
+def opened_text(path: Path, encoding: str) -> Iterator[IO[str]]:
+    """Open a file as text; ImagesError names the first row that isn't text."""
+    try:
+        with opened(path) as file:
+            yield io.TextIOWrapper(file, encoding, newline="")
+    except UnicodeError as error:
+        with opened(path) as file:
+            lines = file.read().decode(encoding, errors="replace").split("\n")
+        row = next((number for number, line in enumerate(lines, 1) if "\N{REPLACEMENT CHARACTER}" in line), len(lines))
+        kind = "UTF-16" if encoding == "utf-16" else "UTF-8"
+        reason = getattr(error, "reason", error)
+        raise ImagesError(f"{path}, row {row}: not {kind} text ({reason}): {SAVE}") from error
+
+
+def is_data(names: list[str]) -> bool:
+    """Return whether the first row has an image instead of names: numbers, but for one, that don't count up."""
+    numbers = pd.to_numeric(pd.Series(names, dtype=str), errors="coerce").dropna().to_numpy()
+    return len(numbers) >= max(1, len(names) - 1) and not (len(numbers) > 1 and (np.diff(numbers) == 1).all())
