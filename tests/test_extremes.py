@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import re
@@ -156,18 +157,32 @@ cell = st.one_of(
 
 @tried
 @given(
-    header=st.sampled_from(["label,a,b", "a,label,b", "label,a,a", "\ufefflabel,a,b", "label;a;b", "label,a"]),
+    header=st.sampled_from(
+        [
+            "label,a,b",
+            "a,label,b",
+            "label,a,a",
+            "\ufefflabel,a,b",
+            "label,a",
+            " label , a,b,,",
+            ",label,a",
+            "sep=;\nlabel,a,b",
+        ]
+    ),
     rows=st.lists(st.lists(cell, min_size=2, max_size=4), max_size=4),
     end=st.sampled_from(["\n", "\r\n", ""]),
+    separator=st.sampled_from(",,;\t|"),
+    encoding=st.sampled_from(["utf-8", "utf-8", "utf-16", "utf-16-le", "latin-1"]),
+    pack=st.sampled_from([bytes, bytes, gzip.compress, lambda content: gzip.compress(content)[:-3]]),
 )
-@example(header="label,a,b", rows=[["0", "0", '"']], end="\n")
+@example(header="label,a,b", rows=[["0", "0", '"']], end="\n", separator=",", encoding="utf-8", pack=bytes)
 def test_any_csv_is_read_as_it_stands_or_refused_in_one_line(
-    tmp_path: Path, header: str, rows: list[list[str]], end: str
+    tmp_path: Path, header: str, rows: list[list[str]], end: str, separator: str, encoding: str, pack: Any
 ) -> None:
     path = tmp_path / "own.csv"
-    path.write_bytes(
-        "\n".join([header, *(",".join(row) for row in rows)]).encode("utf-8", "surrogatepass") + end.encode()
-    )
+    lines = [header.replace(",", separator), *(separator.join(row) for row in rows)]
+    errors = "replace" if encoding == "latin-1" else "surrogatepass"
+    path.write_bytes(pack(("\n".join(lines) + end).encode(encoding, errors)))
     try:
         table = images.read(path)
     except ImagesError as error:

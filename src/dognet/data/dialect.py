@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import re
 import sys
 import zipfile
@@ -69,7 +70,7 @@ def dialect(path: Path, label: str) -> Dialect:
     encoding = encoding_of(path)
     with opened_text(path, encoding) as text:
         first = text.readline()
-        own = re.fullmatch(r'"?sep=(.)"?', first.rstrip("\r\n"))
+        own = re.fullmatch(rf'"?sep=([{SEPARATORS}])"?', first.rstrip("\r\n"))
         header = next(filter(str.strip, text), "") if own or not first.strip() else first
     if own:
         separator = own[1]
@@ -102,34 +103,31 @@ def encoding_of(path: Path) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or what is in it where it is compressed: gz, or zip with one CSV in it."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-            file.seek(0)
-            if start.startswith(GZIP):
-                with gzip.open(file) as content:
-                    yield content  # type: ignore[misc]  # a GzipFile is a binary file too
-            elif start == ZIP:
-                with zipfile.ZipFile(file) as archive, archive.open(member(path, archive)) as content:
-                    yield content
-            else:
-                yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ImagesError(f"{path}: damaged, it can't be decompressed ({error}): compress the CSV again") from error
+    """Open a file, or what is in it where it is compressed: gz, or zip with one file in it."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        if not start.startswith((GZIP, ZIP)):
+            yield file
+            return
+        try:
+            with gzip.open(file) if start.startswith(GZIP) else opened_zip(path, file) as content:
+                yield content  # type: ignore[misc]  # a GzipFile is a binary file too
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise ImagesError(f"{path}: damaged, it can't be decompressed ({error}): compress the CSV again") from error
 
 
-def member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """Return the one CSV of a zip file."""
-    names = archive.namelist()
-    if "[Content_Types].xml" in names or "mimetype" in names:
+def opened_zip(path: Path, file: IO[bytes]) -> IO[bytes]:
+    """Open the one file in a zip file."""
+    archive = zipfile.ZipFile(file)
+    if {"[Content_Types].xml", "mimetype"} & set(archive.namelist()):
         raise ImagesError(f"{path}: a spreadsheet, not a CSV file: {SAVE}")
     members = [each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")]
     if len(members) != 1:
         raise ImagesError(f"{path}: a zip file must have one file in it, got {len(members)}")
     if members[0].flag_bits & 1:
         raise ImagesError(f"{path}: a zip file with a password: compress the CSV without one")
-    return members[0]
+    return archive.open(members[0])
 
 
 @contextmanager
