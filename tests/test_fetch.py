@@ -257,7 +257,7 @@ def test_own_images_may_be_compressed(own: Path, run: Run) -> None:
         (own / f"{name}.csv.gz").write_bytes(gzip.compress((own / f"{name}.csv").read_bytes().replace(b",", b";")))
         (own / f"{name}.csv").unlink()
     files = (f"data.{name}=data/own/{name}.csv.gz" for name in ("train", "test"))
-    assert "test      0.0" in run("dognet", *OWN, *files).stdout
+    assert "test        0.0" in run("dognet", *OWN, *files).stdout
 
 
 def test_nothing_is_written_when_a_check_fails(own: Path, run: Run, project: Path) -> None:
