@@ -21,7 +21,8 @@ STAGES = ("fetch", "train", "evaluate", "plot", "track")
 NO_RESULT = {"errors", "interrupt", "project"}  # how a command finds its folder, and how it ends
 
 
-SHOW = ("dvc", "exp", "show", "--only-changed", "--drop", "Created|digest|tives|^(data|src|experiments)/")
+DROPPED = "Created|digest|(train|validation)_accuracy|.*tives|^(data|src|experiments)/"
+SHOW = ("dvc", "exp", "show", "--only-changed", "--drop", DROPPED)
 
 QUICK = {  # recording is the subject of test_tracking_stage.py
     "MLFLOW_TRACKING_URI": "none",
