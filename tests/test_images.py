@@ -152,7 +152,10 @@ def test_labels_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> N
             ", row 258, column id: must be a number from 0 to 255, got '256': an index is no pixel, delete the column",
         ),
         (gzip.compress(b"label,a\nx,1\n", mtime=0)[:-9], ": damaged, it can't be decompressed (Compressed file ended"),
-        (gzip.compress(b"label,a\nx,0x10\n", mtime=0), ", row 2, column a: must be a number in decimal digits, got '0x10'"),
+        (
+            gzip.compress(b"label,a\nx,0x10\n", mtime=0),
+            ", row 2, column a: must be a number in decimal digits, got '0x10'",
+        ),
         ("label;a\nx;0x10\n".encode("utf-16"), ", row 2, column a: must be a number in decimal digits, got '0x10'"),
         (b"PK\x03\x04", ": damaged, it can't be decompressed (File is not a zip file): compress the CSV again"),
         (b"PAR1\x15\x04", ": a Parquet file, not a CSV file: save it as CSV UTF-8"),

@@ -178,7 +178,7 @@ def test_no_assistant_stands_beside_the_charts(page: Any, addresses: dict[str, s
 
 def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dict[str, str], swept: Path) -> None:
     page.goto(addresses["grid, mean over seeds"])
-    page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 11")
+    page.wait_for_function(f"() => ({CHARTS})()[0]?.bands >= 4 && ({CHARTS})().length == 14")
     groups = page.get_by_text(re.compile("^Group: ")).all_inner_texts()
     assert set(groups) == {
         "Group: h2 s0.1 i3000",
@@ -187,7 +187,7 @@ def test_the_second_view_shows_the_mean_over_the_seeds(page: Any, addresses: dic
         "Group: h4 s1.0 i3000",
     }
     kinds = [chart["kind"] for chart in page.evaluate(CHARTS)]
-    assert kinds == [*4 * ["scatter"], "contour", *6 * ["bar"]]
+    assert kinds == [*4 * ["scatter"], "contour", *9 * ["bar"]]  # of 12 bars as many as have room
     first, lines = "document.querySelector('.js-plotly-plot').data", "!one.fill || one.fill == 'none'"
     colours = page.evaluate(f"() => {first}.filter(one => {lines}).map(one => one.line?.color ?? one.marker?.color)")
     assert len({colour[:7] for colour in colours}) == 4  # a mean and its band share a colour
