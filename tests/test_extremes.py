@@ -88,7 +88,7 @@ def test_an_infinite_loss_is_reported_as_such_on_every_path(project: Path, run: 
     answer = run("dognet", "--multirun", "stepSize=0.3,1e5", "seed=1,2", "ITERS=50", "study=steps")
     assert answer.stderr == ""
     cells = [row.split("|") for row in (project / "experiments" / "steps" / "report.md").read_text().splitlines()]
-    losses = {row[1].strip(): row[5].strip() for row in cells if len(row) == 8}
+    losses = {row[1].strip(): row[5].strip() for row in cells if len(row) == 9}
     assert losses["100000"] == "inf"
     assert 0 < float(losses["0.3"]) < 1
     with closing(sqlite3.connect(project / "mlflow.db")) as database:

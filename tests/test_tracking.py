@@ -141,7 +141,7 @@ def test_a_recording_that_was_cut_short_is_completed(
     later.record(folders(grid)[1])
     once, twice = rows(grid), 2
     assert once["metrics"] == twice * len(entry.metrics(read_run(folder)))
-    assert once["inputs"] == twice * 2
+    assert once["inputs"] == twice * 3  # train, validation and test images
 
 
 def test_a_run_left_running_by_a_kill_and_trained_again_since_is_not_mixed_with_the_new_one(
