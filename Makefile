@@ -19,8 +19,9 @@ test: $(VENV)/tests
 test-fast: $(VENV)/tests
 	$(PYTEST) -m "not slow and not process"
 
+SLOW := slow
 test-slow: $(VENV)/tests
-	$(PYTEST) -m slow
+	$(PYTEST) -m "$(SLOW)"
 
 check: $(VENV)/tests
 	ruff check .

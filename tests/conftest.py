@@ -45,12 +45,12 @@ STUDIES = {"iters", "pipeline", "plane", "seed", "step", "width"}  # those that 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start commands."""
     for item in items:
-        if item.get_closest_marker("soak"):  # kills and input at random: slow by nature
-            item.add_marker(pytest.mark.slow)
         function = getattr(item, "function", None)
         used = {*getattr(item, "fixturenames", ()), *(function.__code__.co_names if function else ())}
         if used & STARTS_COMMANDS:
             item.add_marker(pytest.mark.process)
+            if item.get_closest_marker("soak"):  # kills at random
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,11 @@ def printed(script: list[str], folder: Path, clone: Path) -> Iterator[tuple[int,
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [page for page in ["README.md", *PAGES] if list(shown(page))],
+    [
+        pytest.param(page, marks=pytest.mark.soak if page == "docs/tutorial.md" else ())  # it trains 50 runs and more
+        for page in ["README.md", *PAGES]
+        if list(shown(page))
+    ],
 )
 def test_every_command_of_a_page_prints_what_the_page_shows(
     page: str, clone: Path, tmp_path: Path, request: pytest.FixtureRequest

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 
 from dognet.runs.folder import FILES, ended_runs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 ROUNDS = 15 if os.environ.get("DOGNET_SOAK") else 2
 TRAINING = "dognet", "ITERS=3000", "force=true"

@@ -139,5 +139,5 @@ def test_a_runs_bar_is_shown_on_a_terminal_without_colours(project: Path, settin
 
 def test_a_run_in_a_file_has_no_bar(project: Path) -> None:
     answer = run_in(project)("dognet", "ITERS=3000", "tracking_uri=none")
-    assert (answer.stderr, len(answer.stdout.splitlines())) == ("", 5)
+    assert (answer.stderr, len(answer.stdout.splitlines())) == ("", 7)
     assert "\r" not in answer.stdout

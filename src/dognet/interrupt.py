@@ -39,7 +39,7 @@ def interruptible(name: str) -> Iterator[None]:
 
     def end_again(unraisable: sys.UnraisableHookArgs) -> None:
         if ending:  # raised in a callback, where Python ignores it: once more
-            threading.Timer(0.01, os.kill, (os.getpid(), ending)).start()
+            threading.Timer(0.1, os.kill, (os.getpid(), ending)).start()
         else:
             sys.__unraisablehook__(unraisable)
 

@@ -88,7 +88,8 @@ class NNet:
     ) -> None:
         """Draw new weights and train them for ITERS iterations on all images at once.
 
-        If it raises an error, the network keeps the weights that it had before.
+        If it raises an error, the network keeps the weights that it had before. It warns (``PixelWarning``) of pixels
+        below 0, above 255, or all in 0..1.
 
         Parameters
         ----------
@@ -111,8 +112,6 @@ class NNet:
             If an argument is not as above.
         FloatingPointError
             If the weights stop being finite.
-
-        It warns (PixelWarning) of pixels below 0, above 255, or all in 0..1.
         """
         check_whole("hiddenNodes", hiddenNodes, at_least=1)
         check_step(stepSize)
