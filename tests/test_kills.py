@@ -78,7 +78,7 @@ def test_what_is_ended_at_any_moment_leaves_nothing_half_done_and_goes_on(
             process = subprocess.Popen(
                 words, cwd=project, env=environment(project), stdout=file, stderr=file, start_new_session=True
             )
-        time.sleep(dice.uniform(0.2, 2 * usual))  # that one was a fork
+        time.sleep(dice.uniform(0.2, 2 * usual))  # a fork, which is faster than what is killed here
         if process.poll() is None:
             ended += 1
             (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # Ctrl-C reaches the group

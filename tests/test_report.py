@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_project, run_in, small
+from conftest import Run, make_project, run_in, small
 
 from dognet.runs.folder import RunError, read_manifest, read_run, write_manifest
 from dognet.stages.once import run_once
@@ -449,3 +449,15 @@ def test_a_sweep_ends_in_the_report_that_the_command_writes_again(clone: Path, t
     assert swept.splitlines()[-2:] == again.splitlines()
     assert again.splitlines()[1] == "experiments/way/report.md"
     assert (project / "experiments" / "way" / "report.md").read_bytes() == before
+
+
+def test_a_sweep_with_nothing_to_do_leaves_the_report_as_it_is(project: Path, run: Run) -> None:
+    words = ("dognet", "--multirun", "ITERS=5", "data.train_rows=50", "hydra/launcher=basic", "tracking_uri=none")
+    report = project / "experiments" / "adhoc" / "report.md"
+    first = run(*words, "seed=1,2").stdout.splitlines()
+    written = report.stat().st_mtime_ns
+    again = run(*words, "seed=1,2").stdout.splitlines()
+    assert again == ["study adhoc: 2 runs, 2 finished, 0 to do", *first[-2:]]
+    assert report.stat().st_mtime_ns == written
+    run(*words, "seed=1,2,3")
+    assert report.stat().st_mtime_ns > written
