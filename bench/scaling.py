@@ -30,17 +30,19 @@ def made_up(n: int) -> tuple[Any, Any]:
 
 def loop(n: int, h: int, dtype: str) -> float:
     """Return nanoseconds an image and iteration in the hot loop."""
-    from dognet.network.descent import State, descend
+    from dognet.network.blocks import Images
+    from dognet.network.methods.gradient_descent import GradientDescent
+    from dognet.network.training import State, train
 
     X, y = made_up(n)
     X1 = np.vstack([X.T / 255, np.ones(n)]).astype(dtype)
     rng = np.random.default_rng(1)
     W1, W2 = rng.uniform(-1, 1, (5, h)).astype(dtype), rng.uniform(-1, 1, (h + 1, 1)).astype(dtype)
     iterations = max(3, WORK // (n * h))
-    y, state = y.astype(dtype), State(W1, W2)
-    descend(X1, y, state, 0.3, range(1), None, 1)
+    images, state = Images(X1, y.astype(dtype)), State(W1, W2)
+    train(GradientDescent(), images, state, 0.3, range(1), None)
     start = time.process_time()
-    descend(X1, y, state, 0.3, range(iterations), None, 1)
+    train(GradientDescent(), images, state, 0.3, range(iterations), None)
     return (time.process_time() - start) / iterations / n * 1e9
 
 

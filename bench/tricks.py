@@ -48,17 +48,19 @@ def columns(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
 
 def whole(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
     """Train with dognet's loop, all images in one block."""
-    from dognet.network import descent
+    from dognet.network import blocks
 
-    descent.CACHE, descent.PARTS = 2**62, 1
-    descent.descend(X1, y, descent.State(W1, W2), STEP, range(ITERS), None, 1)
+    blocks.CACHE, blocks.PARTS = 2**62, 1
+    dognet(X1, y, W1, W2, ITERS)
 
 
 def dognet(X1: Array, y: Array, W1: Array, W2: Array, ITERS: int) -> None:
     """Train with dognet's loop."""
-    from dognet.network.descent import State, descend
+    from dognet.network.blocks import Images
+    from dognet.network.methods.gradient_descent import GradientDescent
+    from dognet.network.training import State, train
 
-    descend(X1, y, State(W1, W2), STEP, range(ITERS), None, 1)
+    train(GradientDescent(), Images(X1, y), State(W1, W2), STEP, range(ITERS), None)
 
 
 WAYS: dict[str, tuple[str, Callable[..., None]]] = {

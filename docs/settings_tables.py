@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from dognet import settings
+from dognet.conf import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -32,7 +33,8 @@ def tables() -> dict[str, str]:
     """Return each table of the page by its name: result, execution, and one for each kind of images."""
     conf = ROOT / "conf"
     values = settings.as_written(conf / "config.yaml") | settings.as_written(conf / "execution.yaml")
-    values["data"] = next(entry["data"] for entry in values.pop("defaults") if "data" in entry)
+    for group in GROUPS:
+        values[group] = next(entry[group] for entry in values["defaults"] if group in entry)
     made = {
         "result": table([*settings.TrainingSettings.model_fields, "data"], values),
         "execution": table(settings.EXECUTION, values),
@@ -62,7 +64,7 @@ def shown(value: str) -> str:
 
 def must_be(name: str) -> str:
     """Return what the value of a setting must be."""
-    return "the name of a file in `conf/data/`" if name == "data" else settings.bound(name)
+    return f"the name of a file in `conf/{name}/`" if name in GROUPS else settings.bound(name)
 
 
 def meaning(name: str) -> str:

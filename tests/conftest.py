@@ -39,7 +39,7 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
 STARTS_COMMANDS = {"clone", "environment", "run_in", "site", "subprocess"}  # fixtures and functions that a test uses
-STUDIES = {"iters", "pipeline", "plane", "seed", "step", "width"}  # those that the project comes with
+STUDIES = {path.parent.name for path in (REPOSITORY / "experiments").glob("*/study.yaml")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -206,7 +206,7 @@ def test_links_of_the_plain_pages_lead_somewhere(name: str) -> None:
 
 
 def test_the_mathematics_shows_the_lines_of_the_code() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "src/dognet/network").glob("*.py"))]
+    sources = [path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "src/dognet/network").rglob("*.py"))]
     code = "".join(f"{line.strip()}\n" for source in sources for line in source.splitlines())
     pieces = [content for file, language, content in blocks("docs/mathematics.md") if language == "python" and not file]
     assert len(pieces) > 10
@@ -220,6 +220,11 @@ def test_the_reference_of_settings_is_the_one_that_the_model_gives() -> None:
     page = TEXT["docs/reference/settings.md"]
     assert settings_tables.written(page) == page, "run python docs/settings_tables.py"
     assert {name for name in settings.names() if name != "data.kind"} <= set(re.findall(r"^\| `(\S+)`", page, re.M))
+    for file in (REPOSITORY / "conf" / "method").glob("*.yaml"):
+        names, _ = settings.method_fields(file.stem)
+        assert f"| `{file.stem}` |" in page
+        assert all(f"| `method.{name}` | `{value}` |" in page for name, value in settings.as_written(file).items())
+        assert set(names) == set(settings.as_written(file))
 
 
 def test_every_module_has_its_line_in_contributing() -> None:
@@ -229,7 +234,7 @@ def test_every_module_has_its_line_in_contributing() -> None:
         for package, plugins, table in zip(tables[::3], tables[1::3], tables[2::3], strict=True)
         for name in re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
     }
-    sources = [*(REPOSITORY / "src").glob("*/*.py"), *(REPOSITORY / "src/dognet").glob("*/*.py")]
+    sources = (REPOSITORY / "src").rglob("*.py")
     assert listed == {f"{path.parent.name}/{path.stem}" for path in sources if path.stem != "__init__"}
 
 

@@ -288,7 +288,10 @@ def test_a_model_holds_no_pickle_no_path_of_this_machine_and_no_address(grid: Pa
     assert answer.stderr == ""
     assert answer.stdout.splitlines()[1:] == ["models/grid"]
     files = {path.relative_to(grid / "models/grid").as_posix() for path in grid.rglob("models/grid/**/*.*")}
-    network = {f"code/dognet/network/{name}.py" for name in ("__init__", "descent", "gradient", "nnet")}
+    names = ("__init__", "blocks", "checks", "gradient", "nnet", "training")
+    network = {f"code/dognet/network/{name}.py" for name in names}
+    methods = ("__init__", "gradient_descent", "minibatches", "random_weights")
+    network |= {f"code/dognet/network/methods/{name}.py" for name in methods}
     code = {"served.py", "code/dognet/__init__.py", *network}
     environments = {"requirements.txt", "conda.yaml", "python_env.yaml"}
     examples = {"input_example.json", "serving_input_example.json"}

@@ -18,8 +18,8 @@ import pytest
 
 from dognet.data import generate, images
 from dognet.network import InputError, NNet, PixelWarning, logistic, logloss
-from dognet.network.descent import State, recorded_iterations
 from dognet.network.gradient import forward, gradient
+from dognet.network.training import State, recorded_iterations
 
 GOOD = {
     "X": np.array([[0, 255, 9], [7, 0, 255], [255, 3, 0], [0, 90, 0]]),
@@ -225,7 +225,7 @@ def test_a_loss_of_infinity_is_recorded_as_it_is() -> None:
 
 def test_weights_that_stop_being_finite_raise() -> None:
     with pytest.raises(FloatingPointError, match=r"no longer finite at iteration \d+: stepSize 1e\+308"):
-        trained(stepSize=1e308, ITERS=1000)
+        trained(stepSize=1e308, ITERS=1000, dtype="float32")
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_a_fit_that_is_refused_leaves_the_network_as_it_was() -> None:
     net = trained()
     before = net.W1.tobytes()
     with pytest.raises(FloatingPointError):
-        net.fit(**GOOD | {"stepSize": 1e308, "ITERS": 1000})
+        net.fit(**GOOD | {"stepSize": 1e308, "ITERS": 1000}, dtype="float32")
     assert net.W1.tobytes() == before
     with pytest.raises(InputError):
         net.fit(**GOOD | {"y": ["a", "b", "b", "c"]})
@@ -514,17 +514,19 @@ def test_many_trainings_on_many_threads_all_come_to_the_same_bits() -> None:
 
 
 MOMENTUM = {
-    "descent.py": {
-        "    W2: Array  # (h+1, 1)\n": "    W2: Array  # (h+1, 1)\n    V1: Array\n    V2: Array\n",
-        "cls(W1, W2)": "cls(W1, W2, np.zeros_like(W1), np.zeros_like(W2))",
-        "state.W1 -= rate": "state.V1 *= 0.9; state.V1 -= rate",
-        "state.W2 -= rate * dW2": "state.V2 *= 0.9; state.V2 -= rate * dW2; state.W1 += state.V1; state.W2 += state.V2",
+    "methods/gradient_descent.py": {
+        "    def update": """    def start(self, state, images):
+        state.memory |= {"V1": 0 * state.W1, "V2": 0 * state.W2}
+
+    def update""",
+        "state.W1 -= stepSize * dW1": "V1, V2 = state.memory.values(); V1 *= 0.9; V1 -= stepSize * dW1",
+        "state.W2 -= stepSize * dW2": "V2 *= 0.9; V2 -= stepSize * dW2; state.W1 += V1; state.W2 += V2",
     }
 }
 WITH_MOMENTUM = """
 import numpy as np
 from dognet import NNet
-from dognet.network.descent import State
+from dognet.network import State
 
 rng = np.random.default_rng(1)
 X, y = rng.uniform(0, 255, (60, 4)), rng.random(60) < 0.5
@@ -544,7 +546,8 @@ watched.fit(**settings, ITERS=250, report=lambda iteration, *_: states.update({i
 short.fit(**settings, ITERS=130)
 short.save("weights.npz")
 np.savez("state.npz", **short.state.arrays())
-forgetful = State.at(short.W1, short.W2)
+forgetful = short.state.copy()
+forgetful.memory = {name: 0 * step for name, step in forgetful.memory.items()}
 print(
     bits(straight) == bits(watched) == resumed(130, NNet.load("weights.npz").state)
     == resumed(130, State.from_arrays(np.load("state.npz"))) == resumed(100, states[100]),
@@ -554,7 +557,7 @@ print(
 """
 
 
-def test_momentum_takes_a_field_and_the_update_to_be_resumed_and_copied(tmp_path: Path) -> None:
+def test_momentum_takes_a_memory_and_the_update_to_be_resumed_and_copied(tmp_path: Path) -> None:
     source = Path(sys.modules["dognet"].__file__).parent
     shutil.copytree(source / "network", tmp_path / "dognet" / "network", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(source / "__init__.py", tmp_path / "dognet")
@@ -566,4 +569,4 @@ def test_momentum_takes_a_field_and_the_update_to_be_resumed_and_copied(tmp_path
             code = code.replace(old, new)
         path.write_text(code)
     code = f"import os; os.chdir({str(tmp_path)!r})" + WITH_MOMENTUM
-    assert python(code, PYTHONPATH=str(tmp_path)) == "True ['V1', 'V2', 'W1', 'W2'] False\n"
+    assert python(code, PYTHONPATH=str(tmp_path)) == "True ['V1', 'V2', 'W1', 'W2', 'generator'] False\n"

@@ -161,9 +161,10 @@ def test_a_curve_shows_its_points_and_names_the_last_values() -> None:
 
 
 def test_iteration_0_has_a_place_left_of_1_and_the_last_iteration_is_named() -> None:
-    figure = pictures.curve(*training(200, 1500))
+    figure = pictures.curve(*training(200, 1500), iteration_is="an update on 32 images")
     axes = figure.axes[1]
-    assert {"0", "1", "10", "100", "1000", "iterations, up to 1500"} <= {text.get_text() for text in texts(figure)}
+    what = "iteration: an update on 32 images, up to 1500"
+    assert {"0", "1", "10", "100", "1000", what} <= {text.get_text() for text in texts(figure)}
     places = axes.transData.transform([(x, 1) for x in (0, 1, 10)])[:, 0]
     assert places[0] + 20 < places[1] < places[2]
 

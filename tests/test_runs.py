@@ -52,7 +52,7 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     )
     assert run.manifest.study == "s"
     assert run.manifest.digest == run.figures.digest
-    assert run.manifest.code == code_digest()
+    assert run.manifest.code == code_digest("gradient_descent")
     assert NNet.load(finished / "weights.npz").W1.shape == (5, 2)
 
 
@@ -162,11 +162,13 @@ def test_a_setting_that_has_its_default_renames_nothing_and_changes_no_digest() 
 
 def test_the_code_counts_as_python_reads_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def digest_of(code: str) -> str:
-        (tmp_path / "network").mkdir(exist_ok=True)
+        (tmp_path / "network" / "methods").mkdir(parents=True, exist_ok=True)
         (tmp_path / "network" / "nnet.py").write_text(code)
+        for name in ("__init__", "guess"):
+            (tmp_path / "network" / "methods" / f"{name}.py").touch()
         monkeypatch.setattr("dognet.runs.digest.PACKAGE", tmp_path)
         code_digest.cache_clear()
-        return code_digest()
+        return code_digest("guess")
 
     try:
         plain = digest_of("def f(x):\n    return x + 1\n")
@@ -266,7 +268,7 @@ def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.Monk
     changes = {"train_sha256", "validation_sha256", "positive"}
     assert {reason(test="other"), *(reason(**{change: "other"}) for change in changes)} == {"images changed"}
     with monkeypatch.context() as context:
-        context.setattr("dognet.runs.folder.code_digest", lambda: "other")
+        context.setattr("dognet.runs.folder.code_digest", lambda _: "other")
         assert reason() == "numeric code changed"
     (finished / "curve.csv").write_text("half")
     assert reason() == "damaged"

@@ -105,7 +105,7 @@ def test_each_source_of_images_loads(conf: Path, source: str) -> None:
 def test_every_setting_is_written_in_conf_and_has_a_meaning() -> None:
     files = (yaml.safe_load((REPOSITORY / "conf" / name).read_text()) for name in ("config.yaml", "execution.yaml"))
     training, execution = files
-    assert set(training) - {"defaults"} == set(TrainingSettings.model_fields)
+    assert set(training) - {"defaults"} == set(TrainingSettings.model_fields) - {"method"}  # has files in conf/method/
     assert (
         set(execution)
         == set(EXECUTION)
@@ -200,12 +200,13 @@ def test_a_mistake_in_a_file_is_one_line(conf: Path, file: str, content: str | N
 
 
 @pytest.mark.parametrize(
-    "defaults", ["3", "[3, schema]", "[execution, seed: 1]", "[]", "[execution, optional data: csv]", "[data: csv]"]
+    "defaults",
+    ["3", "[3, schema]", "[execution, seed: 1]", "[]", "[execution, optional data: csv]", "[execution, data: csv]"],
 )
 def test_a_conf_without_images_is_reported(conf: Path, defaults: str) -> None:
     (conf / "config.yaml").write_text(f"defaults: {defaults}")
     (line,) = refused()
-    assert line.startswith(f"{conf / 'config.yaml'}: the second of the defaults must name the images: ")
+    assert line.startswith(f"{conf / 'config.yaml'}: second and third of the defaults must be images and method: ")
 
 
 def test_a_conf_that_contains_itself_is_reported(conf: Path) -> None:
@@ -353,7 +354,12 @@ def test_a_group_of_the_users_own_is_refused(conf: Path) -> None:
             "defaults: [_self_, /local@_here_: own]\nkind:",
             "data.seed=7 is 33 in the file",
         ),
-        ("config.yaml", "- _self_\n", "- _self_\n- override data: csv\n", "data=csv is generated in the second of"),
+        (
+            "config.yaml",
+            "- _self_\n",
+            "- _self_\n- override data: csv\n",
+            "data=csv is generated in the first three of",
+        ),
         ("execution.yaml", "study:", "seed: 9\nstudy:", "seed=123 is 9 in the file that dvc repro reads: "),
         ("execution.yaml", "# How a", "# @package x\n# How a", ""),
     ],

@@ -197,7 +197,7 @@ def test_changed_images_and_changed_numeric_code_train_anew(project):
     lines = (project / "own" / "test.csv").read_text().splitlines(keepends=True)
     (project / "own" / "test.csv").write_text("".join(lines[:-1]))
     assert "0 finished, 2 to do (2 images changed)" in sweep(project, *words).stdout
-    code = project / "src" / "dognet" / "network" / "descent.py"
+    code = project / "src" / "dognet" / "network" / "training.py"
     code.write_text(code.read_text().replace("import numpy as np", "import numpy as np\n\nCHANGED = True", 1))
     assert "0 finished, 2 to do (2 numeric code changed)" in sweep(project, *words).stdout
     for run, content in zip(
@@ -481,11 +481,12 @@ def test_a_new_setting_touches_the_model_conf_and_its_place_of_use_alone(project
     sweep(project, "seed=1", "ITERS=5", "decay=0,0.1", "plan=true")
     assert runs_of(project) == [old]  # the old run has the new setting's default
     assert "2 runs, 1 finished, 1 to do" in sweep(project, "seed=1", "ITERS=5", "decay=0,0.1", "plan=true").stdout
-    net, descent = source / "network" / "nnet.py", source / "network" / "descent.py"
-    replace(net, "        *,\n        dtype: str", "        *,\n        decay: float = 0,\n        dtype: str")
+    net, training = source / "network" / "nnet.py", source / "network" / "training.py"
+    replace(net, "        dtype: str", "        decay: float = 0,\n        dtype: str")
     replace(net, "float(stepSize), range", "float(stepSize), decay, range")
-    replace(descent, "stepSize: float, iterations", "stepSize: float, decay: float, iterations")
-    replace(descent, "state.W2 -= rate * dW2", "state.W2 -= rate * dW2 + stepSize * decay * state.W2")
+    replace(training, "stepSize: float, iterations", "stepSize: float, decay: float, iterations")
+    update = "method.update(state, images, stepSize)"
+    replace(training, f"{update}\n", f"{update}\n                state.W2 -= stepSize * decay * state.W2\n")
     answer = sweep(project, "seed=1", "ITERS=5", "decay=0,0.1")
     assert "2 runs, 0 finished, 2 to do (1 numeric code changed, 1 new)" in answer.stdout
     before, new = runs_of(project)

@@ -26,14 +26,17 @@ from dognet.settings import (
     Lecture,
     Settings,
     SettingsError,
+    TrainingSettings,
     as_written,
     bound,
     describe_error,
     is_text,
+    method_fields,
     unknown_name,
 )
 
-HERE = "conf/config.yaml, conf/execution.yaml or conf/data/<name>.yaml"
+HERE = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
+GROUPS = ("data", "method")  # second and third of the defaults choose a file of each
 
 
 def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -48,7 +51,7 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
     ``swept`` are settings that get their values later.
     """
     conf = root.resolve() / "conf"
-    images_of_pipeline(conf)
+    chosen_files(conf)
     try:
         started = GlobalHydra.instance().is_initialized()
         with nullcontext() if started else initialize_config_dir(str(conf), version_base="1.3"):
@@ -71,16 +74,19 @@ def checked(
     ``overridden`` are the settings that the command line or a study gives; all others must come from the files that
     DVC looks at.
     """
-    choice = str(choices.get("data"))
+    chosen = {group: str(choices.get(group)) for group in GROUPS}
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = OmegaConf.to_container(task, resolve=True)
     assert isinstance(values, dict)
     named = {str(name): value for name, value in values.items()}
-    check_origin(named, choice, overridden, conf)
+    check_origin(named, chosen, overridden, conf)
     keep_text(named, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
     if isinstance(named.get("data"), dict):
-        keep_text(named["data"], as_written(conf / "data" / f"{choice}.yaml"), "data.")
-    return named, choice
+        keep_text(named["data"], as_written(conf / "data" / f"{chosen['data']}.yaml"), "data.")
+    if strange := [name for name in overridden if not is_used(name, chosen["method"])]:
+        raise SettingsError("\n".join(f"{name} is no setting of method={chosen['method']}" for name in strange))
+    named["method"] = {"name": chosen["method"], **as_dict(named.get("method"))}
+    return named, chosen["data"]
 
 
 def one_line(error: BaseException) -> str:
@@ -133,20 +139,21 @@ def usual_data(path: Path) -> Generated | Lecture | Csv | None:
     return data
 
 
-def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[str], conf: Path) -> None:
+def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridden: Collection[str], conf: Path) -> None:
     """Raise SettingsError where a value comes from a place that `dvc repro` does not look at.
 
     DVC reads the files of conf/ as they are written. A group of the user's own, an interpolation or a block ``data`` in
     conf/config.yaml would change what Hydra composes, and DVC would rerun nothing.
     """
-    files = {"": conf / "config.yaml", "execution": conf / "execution.yaml", "data": conf / "data" / f"{choice}.yaml"}
-    raw = {key: OmegaConf.to_container(OmegaConf.load(path), resolve=False) for key, path in files.items()}
-    written = dict(flat({**as_dict(raw[""]), **as_dict(raw["execution"]), "data": as_dict(raw["data"])}))
-    faults = []
-    if "data" not in overridden and choice != images_of_pipeline(conf):
-        faults.append(
-            f"data={choice} is {images_of_pipeline(conf)} in the second of the defaults: dvc repro reads that"
-        )
+    files = {name: conf / f"{name}.yaml" for name in ("config", "execution")}
+    files |= {group: conf / group / f"{name}.yaml" for group, name in chosen.items()}
+    raw = {key: as_dict(OmegaConf.to_container(OmegaConf.load(path), resolve=False)) for key, path in files.items()}
+    written = dict(flat({**raw["config"], **raw["execution"], **{group: raw[group] for group in GROUPS}}))
+    faults = [
+        f"{group}={chosen[group]} is {name} in the first three of the defaults: dvc repro reads that"
+        for group, name in chosen_files(conf).items()
+        if group not in overridden and chosen[group] != name
+    ]
     for name, value in flat(values):
         if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
             if name not in written:
@@ -159,14 +166,26 @@ def check_origin(values: Mapping[str, Any], choice: str, overridden: Collection[
         raise SettingsError("\n".join(faults))
 
 
-def images_of_pipeline(conf: Path) -> str:
-    """Return the name of the images' file, as dvc.yaml finds it: the second of the defaults in conf/config.yaml."""
+def chosen_files(conf: Path) -> dict[str, str]:
+    """Return the files of images and method, which dvc.yaml too takes from the second and third of the defaults."""
     match as_written(conf / "config.yaml"):
-        case {"defaults": [_, {"data": str(name)}, *_]}:
-            if PLAIN_NAME.fullmatch(name):
-                return name
-            raise SettingsError(f"data must be {bound('study')}, got {name!r}")
-    raise SettingsError(f"{conf / 'config.yaml'}: the second of the defaults must name the images: - data: generated")
+        case {"defaults": [_, {"data": str(images)}, {"method": str(method)}, *_]}:
+            for group, name in zip(GROUPS, (images, method), strict=True):
+                if not PLAIN_NAME.fullmatch(name):
+                    raise SettingsError(f"{group} must be {bound('study')}, got {name!r}")
+            return {"data": images, "method": method}
+    raise SettingsError(
+        f"{conf / 'config.yaml'}: second and third of the defaults must be images and method: "
+        "- data: generated, - method: gradient_descent"
+    )
+
+
+def is_used(name: str, method: str) -> bool:
+    """Return whether a setting means something with this method; one that there is not is named elsewhere."""
+    if name == "method" or (not name.startswith("method.") and name not in TrainingSettings.model_fields):
+        return True
+    own, unused = method_fields(method)
+    return name.removeprefix("method.") in own if name.startswith("method.") else name not in unused
 
 
 def as_dict(node: object) -> dict[Any, Any]:

@@ -17,6 +17,7 @@ dognet: train the lecture's network, sweep its settings, compare the runs.
 {settings}
 
 data: {data}
+method: {method}
 experiment: {studies}
 
 {subcommands}
@@ -31,6 +32,8 @@ def help_text(root: Path, subcommands: Mapping[str, str]) -> str:
     values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
     rows = []
     for name in [*TrainingSettings.model_fields, *EXECUTION]:
+        if name == "method":
+            continue
         field = field_of(name)
         assert field is not None
         now = f" ({values[name]})" if values.get(name) else ""
@@ -38,6 +41,7 @@ def help_text(root: Path, subcommands: Mapping[str, str]) -> str:
     return HELP.format(
         settings=columns(rows),
         data=", ".join(options(root, "data")),
+        method=", ".join(options(root, "method")),
         studies=", ".join(options(root, "experiment")),
         subcommands=columns(list(subcommands.items())),
     )
@@ -50,14 +54,18 @@ def columns(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def options(root: Path, group: str) -> list[str]:
-    """Return the values of ``data`` or ``experiment``: the files that there are."""
-    pattern = {"data": "conf/data/*.yaml", "experiment": "experiments/*/study.yaml"}[group]
-    return sorted(path.stem if group == "data" else path.parent.name for path in root.glob(pattern))
+    """Return the values of ``data``, ``method`` or ``experiment``: the files that there are."""
+    if group == "experiment":
+        return sorted(path.parent.name for path in root.glob("experiments/*/study.yaml"))
+    return sorted(path.stem for path in root.glob(f"conf/{group}/*.yaml"))
 
 
 def choices(root: Path) -> list[str]:
     """Return the words that may stand on the command line: settings, their values, studies."""
     words = [f"{name}=" for name in (*names(), "experiment") if name != "data.kind"]
-    words += [f"{group}={option}" for group in ("data", "experiment") for option in options(root, group)]
+    groups = "data", "method", "experiment"
+    words += [f"{group}={option}" for group in groups for option in options(root, group)]
+    of_methods = {name for file in root.glob("conf/method/*.yaml") for name in as_written(file)}
+    words += [f"method.{name}=" for name in sorted(of_methods)]
     words += [f"{name}={value}" for name in names() for value in bound(name).split(" or ") if " or " in bound(name)]
     return words

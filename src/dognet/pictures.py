@@ -68,11 +68,13 @@ def curve(
     validation_loss: ArrayLike | None = None,
     validation_accuracy: ArrayLike | None = None,
     *,
+    iteration_is: str = "",
     baseline: float | None = None,
 ) -> Figure:
     """Draw a run's loss (nats) above its accuracy (0 to 1) over its iterations, each of shape (points,).
 
-    The baseline is the accuracy of always giving the more frequent answer, a line across the accuracies.
+    The baseline is the accuracy of always giving the more frequent answer, a line across the accuracies. The axis says
+    what an iteration is.
     Iterations and loss are on log axes. Points without a place on them leave a gap, which the legend names.
     """
     losses, shares = {"train": (iteration, train_loss)}, {"train": (iteration, train_accuracy)}
@@ -85,7 +87,7 @@ def curve(
     if baseline is not None:
         lower.axhline(baseline, color=MUTED, linewidth=1, label=f"baseline {baseline:.2%}")
     upper.set_title("loss (nats)")
-    lower.set(title="accuracy", xlabel=f"iterations, up to {np.max(iteration):g}")
+    lower.set(title="accuracy", xlabel=f"iteration{iteration_is and f': {iteration_is}'}, up to {np.max(iteration):g}")
     for axes in (upper, lower):
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncols=3)
     lower.set_ylim(min(0.9, lower.get_ylim()[0]) - 0.004, 1.004)
@@ -244,10 +246,11 @@ def heatmap(
     room, shown = WIDTH - MARGIN - left, table[np.isfinite(table)]
     digits = ".3f" if 0.1 < np.abs(shown).max(initial=0) < 100 else ".3g"
     subtitle = f"from {shown.min():{digits}} (dark) to {shown.max():{digits}} (light)" if shown.size else ""
-    w = min(96, room / len(xs))
+    widest = max(map(width_of, columns)) + 6
+    w = min(max(96, widest), room / len(xs))
     figure, (axes,) = sheet(title, subtitle, bottom + 56, (left, 90, left + w * len(xs), bottom))
     image = axes.imshow(table, colormaps["viridis"].with_extremes(bad=MISSING), aspect="auto")
-    every = math.ceil((max(map(width_of, columns)) + 6) / w)  # each label below its column, or every second, …
+    every = math.ceil(widest / w)  # each label below its column, or every second, …
     axes.set_xticks(range(0, len(xs), every), columns[::every])
     axes.set_yticks(range(len(ys)), rows)
     axes.grid(visible=False)

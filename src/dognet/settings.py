@@ -10,16 +10,20 @@ import difflib
 import math
 import re
 import types
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from dognet.errors import UserError
+
+if TYPE_CHECKING:
+    from dognet import network
 
 PLAIN_NAME = re.compile(  # also a name of a folder on Windows
     r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9_](?:[a-z0-9_.-]{0,98}[a-z0-9_-])?", re.IGNORECASE | re.ASCII
@@ -85,23 +89,88 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Method(Model):
+    """How the weights are found: the name of a file in network/methods/, and the settings that its class has."""
+
+    model_config = ConfigDict(extra="allow")  # the method's own settings, checked by its class
+
+    name: PlainName
+
+    @model_validator(mode="before")
+    @classmethod
+    def check(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings with those that have a default; ValueError names what is wrong."""
+        try:
+            return {"name": values["name"], **asdict(make(values["name"], values))}
+        except ValueError as error:
+            raise ValueError(f"method.{error}") from error
+
+    def build(self) -> network.Method:
+        """Return the method itself."""
+        return make(self.name, self.model_dump())
+
+    def named(self, *, defaults: bool) -> dict[str, Any]:
+        """Return ``method`` and its settings by their names on the command line, all or those without ``defaults``."""
+        method = self.build()
+        own = {field.name: (getattr(method, field.name), field.default) for field in fields(method)}
+        given = {f"method.{name}": value for name, (value, default) in own.items() if defaults or value != default}
+        return ({"method": self.name} if defaults or self.name != GRADIENT_DESCENT.name else {}) | given
+
+
+GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # of runs older than the setting
+
+
+def method_fields(name: str) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of a method's own settings, and those of the general ones that it does not use."""
+    from dognet.network import InputError, methods
+
+    try:
+        method = methods.find(name)
+    except InputError as error:
+        raise SettingsError(str(error)) from error
+    return [field.name for field in fields(method)], method.unused
+
+
+def make(name: str, settings: Mapping[str, Any]) -> network.Method:
+    """Return the method of this name with these settings; ValueError names what is wrong."""
+    from dognet.network import methods  # and NumPy with it: --help and TAB don't wait for them
+
+    return methods.make(name, {key: value for key, value in settings.items() if key != "name"})
+
+
 class TrainingSettings(Model):
-    """The settings that change the result of a run, besides its images: conf/config.yaml.
+    """The settings that change the result of a run, besides its images: conf/config.yaml and conf/method/.
 
     A default counts for runs that were made before the setting existed.
     """
 
     hiddenNodes: Annotated[Whole, Field(ge=1, le=100_000, description="hidden nodes besides the bias")]
     stepSize: Annotated[Positive, Field(description="how far an update goes, also called learning rate")]
-    ITERS: Annotated[Whole, Field(ge=0, le=10**15, description="updates, each on the whole training set")]
-    seed: Annotated[Seed, Field(description="seed of the initial weights")]
+    ITERS: Annotated[Whole, Field(ge=0, le=10**15, description="iterations; what one is, the method says")]
+    seed: Annotated[Seed, Field(description="seed of the initial weights, and of all that a method draws")]
+    method: Annotated[Method, Field(description="how the weights are found")] = GRADIENT_DESCENT
     dtype: Annotated[Literal["float64", "float32"], Field(description="float32 is faster, with fewer digits")] = (
         "float64"
     )
 
-    def training(self) -> dict[str, Any]:
-        """Return the settings that change the result, by name: the arguments of the network's ``fit``."""
-        return self.model_dump(include=set(TrainingSettings.model_fields))
+    def training(self, *, defaults: bool = True) -> dict[str, Any]:
+        """Return the settings that change the result, by their names on the command line.
+
+        Left out are those that the method does not use, and without ``defaults`` those that have their default.
+        """
+        values: dict[str, Any] = {}
+        for name, field in TrainingSettings.model_fields.items():
+            value = getattr(self, name, field.default)
+            if name == "method":
+                values |= value.named(defaults=defaults)
+            elif defaults or value != field.default:
+                values[name] = value
+        return {name: value for name, value in values.items() if name not in self.method.build().unused}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return them as arguments of the network's ``fit``."""
+        values = {name: getattr(self, name) for name in TrainingSettings.model_fields}
+        return values | {"method": self.method.build()}
 
 
 class Generated(Model):
@@ -185,7 +254,7 @@ def is_text(name: str) -> bool:
 
 def is_sweepable(name: str) -> bool:
     """Return whether the runs of one sweep may differ in this setting."""
-    return name in TrainingSettings.model_fields or name == "data" or name.startswith("data.")
+    return name in TrainingSettings.model_fields or name == "data" or name.startswith(("data.", "method."))
 
 
 def bound(name: str) -> str:
@@ -246,6 +315,9 @@ def describe_error(error: ValidationError) -> list[str]:
     lines = []
     for fault in error.errors(include_url=False):
         place = [str(part) for part in fault["loc"]]
+        if place == ["method"]:
+            lines.append(str(fault["ctx"]["error"]))
+            continue
         kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, no name of a setting
         name = ".".join(place) if fault["type"] not in ("union_tag_invalid", "union_tag_not_found") else "data.kind"
         value = fault["input"].get("kind") if name == "data.kind" else fault["input"]

@@ -100,12 +100,12 @@ def check_solved(path: Path, value: Any) -> float:
 def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange: list[str]) -> None:
     """Raise StudyError at a name that is no setting of the runs."""
     settings = list(TrainingSettings.model_fields)
-    strange = strange + [key for key in fixed if key not in settings]
+    strange = strange + [key for key in fixed if key not in settings and not key.startswith("method.")]
     strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
     for key in [*fixed, *grid]:
         if key not in settings and (near := difflib.get_close_matches(key, settings, n=1)):
             raise StudyError(f"{path}: no setting {key}: did you mean {near[0]}?")
-        if key in fixed and key not in settings and is_sweepable(key):
+        if key in fixed and key not in settings and is_sweepable(key) and not key.startswith("method."):
             raise StudyError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
     if strange:
         raise StudyError(

@@ -1,7 +1,8 @@
 """The lecture's network. It needs NumPy alone."""
 
-from dognet.network.descent import Report, State, work
+from dognet.network.checks import InputError, PixelWarning
 from dognet.network.gradient import logistic, logloss
-from dognet.network.nnet import InputError, NNet, PixelWarning, scorer
+from dognet.network.nnet import NNet, scorer
+from dognet.network.training import Method, Report, State, work
 
-__all__ = ["InputError", "NNet", "PixelWarning", "Report", "State", "logistic", "logloss", "scorer", "work"]
+__all__ = ["InputError", "Method", "NNet", "PixelWarning", "Report", "State", "logistic", "logloss", "scorer", "work"]

@@ -46,8 +46,10 @@ def trajectory(settings: TrainingSettings, images: Images) -> str:
 
 def identity(settings: TrainingSettings, images: Images) -> dict[str, object]:
     """Return what decides the weights of every iteration; settings that have their default are left out."""
-    values = settings.model_dump(include=set(TrainingSettings.model_fields) - {"ITERS"}, exclude_defaults=True)
-    return values | {"positive": images.positive, "train_sha256": images.train_sha256, "code": code_digest()}
+    values = settings.training(defaults=False)
+    del values["ITERS"]
+    code = code_digest(settings.method.name)
+    return values | {"positive": images.positive, "train_sha256": images.train_sha256, "code": code}
 
 
 def hash_of(values: Mapping[str, object]) -> str:
@@ -56,9 +58,13 @@ def hash_of(values: Mapping[str, object]) -> str:
 
 
 @functools.cache
-def code_digest() -> str:
-    """Return the sha256 of the network package as Python parses it: comments, docstrings and layout don't count."""
-    files = sorted((PACKAGE / "network").glob("*.py"))
+def code_digest(method: str) -> str:
+    """Return the sha256 of the network package, of its methods this one, as Python parses it.
+
+    Comments, docstrings and layout don't count.
+    """
+    network = PACKAGE / "network"
+    files = [*sorted(network.glob("*.py")), network / "methods" / "__init__.py", network / "methods" / f"{method}.py"]
     return hashlib.sha256("\0".join(without_comments(file) for file in files).encode()).hexdigest()
 
 
@@ -73,8 +79,7 @@ def without_comments(file: Path) -> str:
 
 def folder_name(settings: Settings) -> str:
     """Return the name of a run's folder: the settings that decide its result, less those that have their default."""
-    values = settings.model_dump(include=set(TrainingSettings.model_fields), exclude_defaults=True)
-    parts = [f"{name}={value}" for name, value in values.items()]
+    parts = [f"{name}={value}" for name, value in settings.training(defaults=False).items()]
     if settings.source != "generated":
         parts.append(f"data={settings.source}")
     if not settings.usual_positive:

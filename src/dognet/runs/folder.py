@@ -59,7 +59,9 @@ def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
     for name in ("run.json", *FILES, *PICTURES, "traceback.txt"):
         if not (folder / name).is_dir():  # a folder there is not ours; writing the file will say so
             (folder / name).unlink(missing_ok=True)
-    described = settings.training() | {"data": images.model_dump(mode="json", exclude_none=True)}
+    described = settings.model_dump(include=set(TrainingSettings.model_fields)) | {
+        "data": images.model_dump(mode="json", exclude_none=True)
+    }
     write(
         folder / "config.yaml",
         yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120),
@@ -73,7 +75,7 @@ def new_manifest(study: str, settings: TrainingSettings, images: Images) -> Mani
         study=study,
         digest=None,
         trajectory=trajectory(settings, images),
-        code=code_digest(),
+        code=code_digest(settings.method.name),
         start=now(),
         seconds=None,
         provenance=provenance(),
@@ -226,7 +228,8 @@ def model(path: Path, kind: type[M], values: dict[str, Any]) -> M:
         return kind.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
-        raise RunError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+        place, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+        raise RunError(f"{path}: {place}: {message}") from error
 
 
 def finished(folder: Path, digest: str) -> Run | None:
@@ -250,7 +253,8 @@ def reason_to_train(folder: Path, images: Images, test_sha256: str) -> str:
         return "failed"
     if (run.images.content, run.manifest.test_sha256) != (images.content, test_sha256):
         return "images changed"
-    return "numeric code changed" if run.manifest.code != code_digest() else "settings changed"
+    same_code = run.manifest.code == code_digest(run.settings.method.name)
+    return "settings changed" if same_code else "numeric code changed"
 
 
 def run_folders(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from dognet.stages.train import load_network, read_snapshots
 
 def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     """Draw curve, weights, activations and mistakes of the network in ``folder`` and return the files."""
-    _, identity = read_config(folder)
+    settings, identity = read_config(folder)
     table = images.read(data / "test.csv")
     X, y = images.split(table, identity.positive)
     labels = table["label"].to_numpy(str)
@@ -30,7 +30,11 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     some = slice(None, None, 1 + len(X) // 5000)  # enough for histograms
     H = logistic(np.c_[X[some] / 255, np.ones(len(X[some]))] @ W1[-1])  # (images, h)
     figures = (
-        pictures.curve(*curve_columns(folder / "curve.csv"), baseline=max(y.mean(), 1 - y.mean())),
+        pictures.curve(
+            *curve_columns(folder / "curve.csv"),
+            iteration_is=settings.method.build().iteration,
+            baseline=max(y.mean(), 1 - y.mean()),
+        ),
         pictures.weights(W1, W2, list(snapshots)),
         pictures.activations(H, W2[-1], labels[some], identity.positive),
         pictures.mistakes(X, labels, net.predict(X, type="probs"), identity.positive),

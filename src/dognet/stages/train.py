@@ -61,7 +61,7 @@ def train(
 
     threads = settings.threads or os.cpu_count() or 1
     with warnings.catch_warnings(action="ignore", category=PixelWarning):  # fetch has warned of dark images
-        net.fit(X, y, **settings.training(), report=record, resume=resume, threads=threads)
+        net.fit(X, y, **settings.arguments(), report=record, resume=resume, threads=threads)
     begin(folder, settings, identity)
     net.save(folder / "weights.npz")
     write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 
-from dognet.conf import composed, validate
+from dognet.conf import GROUPS, composed, is_used, validate
 from dognet.errors import UserError
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
@@ -21,6 +21,8 @@ from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepa
 from dognet.stages.fetch import fetch
 from dognet.study import Study
 from dognet.sweep.words import parse, read_words
+
+NOT_USED = ""  # the value of a setting that a run's method does not use
 
 
 class SweepError(UserError):
@@ -76,8 +78,8 @@ class Grid:
 
 
 def named(settings: Mapping[str, object]) -> str:
-    """Return settings as on the command line."""
-    return " ".join(f"{name}={value}" for name, value in settings.items())
+    """Return settings as on the command line, without those that the method does not use."""
+    return " ".join(f"{name}={value}" for name, value in settings.items() if value not in (NOT_USED, "–"))
 
 
 def points_of_study(root: Path, study: Study) -> list[Point]:
@@ -134,17 +136,27 @@ def plain(value: Any, sweep: object) -> Any:
 
 
 def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) -> list[tuple[dict[str, str], Settings]]:
-    """Return what is swept, and the validated settings, of every combination."""
+    """Return what is swept, and the validated settings, of every combination.
+
+    Where several methods are swept, each gets the settings that it uses.
+    """
     bases: dict[object, tuple[dict[str, Any], str]] = {}
     grid: list[tuple[dict[str, str], Settings]] = []
     faults: dict[str, list[str]] = {}
+    names, methods = [*swept, *map(name_of, fixed)], swept.get("method", [])
+    if strange := [name for name in names if methods and not any(is_used(name, method) for method in methods)]:
+        raise SettingsError("\n".join(f"{name} is no setting of method={','.join(methods)}" for name in strange))
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
         try:
-            group = point.get("data")
-            if group not in bases:
-                bases[group] = composed(root, [*fixed, f"data={group}"] if group else fixed, swept)
-            base, choice = bases[group]
+            files = {group: point[group] for group in GROUPS if group in point}
+            idle = {name for name in names if methods and not is_used(name, point["method"])}
+            point = {name: NOT_USED if name in idle else value for name, value in point.items()}
+            if (key := tuple(files.values())) not in bases:
+                words = [word for word in fixed if name_of(word) not in idle]
+                words += [f"{group}={file}" for group, file in files.items()]
+                bases[key] = composed(root, words, set(swept) - idle)
+            base, choice = bases[key]
             settings = validate(with_values(base, point), choice, root / "conf")
             grid.append(({name: str(value_of(settings, name, value)) for name, value in point.items()}, settings))
         except SettingsError as error:
@@ -156,22 +168,29 @@ def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) ->
     return grid
 
 
+def name_of(word: str) -> str:
+    """Return the setting that a word of the command line sets."""
+    return word.partition("=")[0].lstrip("+")
+
+
 def with_values(base: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return composed values with those of a point; the file of the images, ``data``, is composed already."""
-    values = base | {"data": dict(base["data"])}
+    """Return composed values with those of a point; the files of images and method are composed already."""
+    values = base | {group: dict(base[group]) for group in GROUPS}
     for name, value in point.items():
-        if name.startswith("data."):
-            values["data"][name.removeprefix("data.")] = value
-        elif name != "data":
+        group, _, own = name.partition(".")
+        if own and value != NOT_USED:
+            values[group][own] = value
+        elif name not in GROUPS and value != NOT_USED:
             values[name] = value
     return values
 
 
 def value_of(settings: Settings, name: str, chosen: object) -> object:
-    """Return a setting as it counts: of 1e3 for ITERS 1000; of ``data`` the name of the file."""
-    if name == "data":
+    """Return a setting as it counts: of 1e3 for ITERS 1000; of ``data`` and ``method`` the name of the file."""
+    group, _, own = name.partition(".")
+    if name in GROUPS or chosen == NOT_USED:
         return chosen
-    return getattr(settings.data if name.startswith("data.") else settings, name.removeprefix("data."))
+    return getattr(getattr(settings, group), own) if own else getattr(settings, name)
 
 
 def concerning(points: Sequence[str], n_points: int) -> str:

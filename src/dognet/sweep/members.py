@@ -72,7 +72,8 @@ def members_of_grid(study: Study, root: Path) -> Members:
 def members_of_folder(name: str, folder: Path) -> Members:
     """Return all runs in a folder, a copied one once; those of other code and the damaged ones are missing."""
     study = Study(name, folder.with_name("study.yaml"), f"What do the runs of {name} show?", (), {}, {})
-    runs = [run for run in ended_runs(folder) if run.finished and run.manifest.code == code_digest()]
+    ended = [run for run in ended_runs(folder) if run.finished]
+    runs = [run for run in ended if run.manifest.code == code_digest(run.settings.method.name)]
     others = sorted(set(run_folders(folder)) - {run.folder for run in runs})
     missing = {str(path.relative_to(folder)): why_missing(path, "numeric code changed") for path in others}
     return Members(

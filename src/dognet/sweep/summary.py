@@ -31,6 +31,7 @@ LEGEND = """
 - By seed: {detail}.
 - Baseline, {baseline} %: the test accuracy of always giving the more frequent answer.
 - {losses}: the mean over the seeds, in nats.
+- An iteration: {iteration}.
 - Iterations to 99 %: the first recorded iteration by which half of the runs have had 99 % of the training images right.
 """
 BALANCED = "- Balanced accuracy: the mean of the test accuracies of both classes, whose baseline is 50 %.\n"
@@ -57,9 +58,9 @@ class Summary:
 
     def __init__(self, finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> None:
         runs = pd.DataFrame([{**settings, **figures(run)} for settings, run in finished])
-        given = runs[list(finished[0][0])]
+        given = runs[list(dict.fromkeys(name for settings, _ in finished for name in settings))]
         self.settings, self.shared, self.threshold = differing(given), what_all_have(given), threshold
-        runs["group"] = runs.groupby(self.settings).ngroup() if self.settings else 0
+        runs["group"] = runs.groupby(self.settings, dropna=False).ngroup() if self.settings else 0
         runs["solved"] = runs.test_accuracy >= threshold
         self.runs = runs.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
         self.groups = self.runs.groupby("group").agg(
@@ -139,7 +140,8 @@ class Summary:
         detail = f"the test accuracy with seed {listed(map(str, seeds))}" if few else "the range of the test accuracy"
         goal, baseline = percent(self.threshold), span(groups.baseline)
         losses = "Train and validation loss" if validated else "Train loss"
-        legend = LEGEND.format(goal=goal, baseline=baseline, detail=detail, losses=losses)
+        iteration = what_iterations_are(self.runs)
+        legend = LEGEND.format(goal=goal, baseline=baseline, detail=detail, losses=losses, iteration=iteration)
         return markdown(table) + "\n" + (legend + BALANCED * ("balanced accuracy, %" in table)).rstrip()
 
     def overfitting(self) -> str:
@@ -166,7 +168,7 @@ class Summary:
         gains = {
             f"{name} {plain(low)} → {plain(high)}": self.gains(name, low, high)
             for name in self.settings
-            for low, high in itertools.pairwise(sorted(self.runs[name].unique()))
+            for low, high in itertools.pairwise(sorted(self.runs[name].dropna().unique()))
         }
         most = max(map(len, gains.values()), default=0)
         if most < MIN_SEEDS:
@@ -177,7 +179,8 @@ class Summary:
     def gains(self, name: str, low: object, high: object) -> pd.Series[float]:
         """Return for each seed the gain in test accuracy from ``low`` to ``high``, over runs equal otherwise."""
         others = [other for other in self.settings if other != name]
-        accuracy = self.runs.pivot_table(index=["seed", *others], columns=name, values="test_accuracy")
+        runs = self.runs.fillna(dict.fromkeys(others, math.inf))  # settings that the method does not use
+        accuracy = runs.pivot_table(index=["seed", *others], columns=name, values="test_accuracy")
         return (accuracy[high] - accuracy[low]).dropna().groupby("seed").mean().round(12)
 
     def loss_picture(self) -> Figure:
@@ -245,8 +248,15 @@ def figures(run: Run) -> dict[str, object]:
         gap = validation - curve
     absent = {"validation_loss": math.nan, "balanced_accuracy": math.nan}
     ours = {"seed": run.settings.seed, "selection_loss": run.figures.selection_loss, "learned": float(learned)}
+    iteration = {"iteration": run.settings.method.build().iteration}
     curves = {"curve": curve, "gap": gap, "overfits_from": overfits_from(points)}
-    return {**absent, **run.figures.figures(), **ours, **curves}
+    return {**absent, **run.figures.figures(), **ours, **iteration, **curves}
+
+
+def what_iterations_are(runs: pd.DataFrame) -> str:
+    """Return in words what an iteration is; of several methods, for each of them."""
+    found = runs.drop_duplicates("iteration").groupby("method").iteration.agg(", ".join)
+    return "; ".join(f"{what} (`method={method}`)" for method, what in found.items())
 
 
 def overfits_from(points: Sequence[Point]) -> float:
@@ -260,9 +270,12 @@ def overfits_from(points: Sequence[Point]) -> float:
 
 
 def differing(table: pd.DataFrame) -> list[str]:
-    """Return the settings but the seed in which runs differ, without those of the images that the others imply."""
-    names = [str(name) for name in table if name != "seed" and table[name].nunique() > 1]
-    for name in ("images", "data"):
+    """Return the settings but the seed in which runs differ, without those that others imply.
+
+    Images may follow from their settings, and a setting that not every method uses from the method.
+    """
+    names = [str(name) for name in table if name != "seed" and table[name].nunique(dropna=False) > 1]
+    for name in ("images", "data", *(name for name in names if table[name].isna().any())):
         rest = [other for other in names if other != name]
         if name in names and rest and len(table[rest].drop_duplicates()) == len(table[names].drop_duplicates()):
             names = rest
@@ -271,10 +284,13 @@ def differing(table: pd.DataFrame) -> list[str]:
 
 def what_all_have(table: pd.DataFrame) -> str:
     """Return in words the settings that all runs share, and the folder of their images if that is one."""
-    shared = {str(name): plain(table[name][0]) for name in table if table[name].nunique() == 1}
-    content, folder = shared.pop("images", ""), shared.pop("data", "")
-    images = [f"the images in `data/{folder}/`"] if content and folder else []
-    return " and ".join([f"`{named(shared)}`"] * bool(shared) + images) or "other settings"
+    values = {str(name): table[name].dropna().unique() for name in table}
+    whole = {name: plain(found[0]) for name, found in values.items() if len(found) == 1 and table[name].notna().all()}
+    partly = {name: plain(found[0]) for name, found in values.items() if len(found) == 1 and name not in whole}
+    content, folder = whole.pop("images", ""), whole.pop("data", "")
+    parts = [f"`{named(whole)}`"] * bool(whole) + [f"the images in `data/{folder}/`"] * bool(content and folder)
+    parts += [f"`{named(partly)}` where the method uses it"] * bool(partly)
+    return listed(parts) if parts else "other settings"
 
 
 # --- intervals and words
@@ -317,8 +333,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def plain(value: object) -> str:
-    """Return a setting's value as on the command line: 3 for 3.0."""
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    """Return a setting's value as on the command line: 3 for 3.0; a dash for one that the method does not use."""
+    return str(value) if not isinstance(value, float) else "–" if math.isnan(value) else f"{value:.12g}"
 
 
 def percent(share: float, digits: str = ".4g") -> str:

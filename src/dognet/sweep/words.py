@@ -14,6 +14,7 @@ from dognet.settings import PLAIN_NAME, SettingsError, bound, is_text, names, un
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
+GROUPS = {"data": "generated", "method": "minibatches"}  # settings that choose a file in conf/, and one of those
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
 
@@ -57,20 +58,22 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
         raise SettingsError(no_setting(word, root))
     if name.startswith(("hydra.", "hydra/")):
         return name, hydras(word, name, value)
-    if name not in names():
+    if name not in names() and not name.startswith("method."):
         raise SettingsError(unknown_name(name))
     if name == "data.kind":
         raise SettingsError(f"{word}: the kind stands in a file in conf/data/, which data=<name> chooses")
     if is_text(name):
         value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
-    if name == "data" and "/" in value:
-        raise SettingsError(f"data must be {bound('study')}, got {value!r}")
-    if name == "data" and not override.is_sweep_override() and not isinstance(override.value(), str):
-        raise SettingsError(f"data must be the name of a file in conf/data/, as in data=generated, got {value}")
+    if name in GROUPS and "/" in value:
+        raise SettingsError(f"{name} must be {bound('study')}, got {value!r}")
+    if name in GROUPS and not override.is_sweep_override() and not isinstance(override.value(), str):
+        example = f"{name}={GROUPS[name]}"
+        raise SettingsError(f"{name} must be the name of a file in conf/{name}/, as in {example}, got {value}")
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
-    return name, f"{'++' if name.startswith('data.') else ''}{name}={value}"  # ++: the model says which images have it
+    group = name.partition(".")[0]
+    return name, f"{'++' if group != name else ''}{name}={value}"  # ++: images and method say what settings they have
 
 
 def hydras(word: str, name: str, value: str) -> str:

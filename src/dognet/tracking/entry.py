@@ -61,9 +61,9 @@ def short_names() -> dict[str, str]:
 def run_name(settings: TrainingSettings, images: Images, omit: str = "") -> str:
     """Return the name of a run on MLflow's page, short enough for a legend of many: settings that are not default."""
     short, words = short_names(), []
-    for name, value in settings.training().items():
-        if name != omit and value != TrainingSettings.model_fields[name].default:
-            words.append(value if isinstance(value, str) else f"{short[name]}{value}")
+    for name, value in settings.training(defaults=False).items():
+        if name != omit:
+            words.append(value if isinstance(value, str) else f"{short.get(name, name.rpartition('.')[2])}{value}")
     return " ".join([*words, *({images.source} - {"generated"})])
 
 

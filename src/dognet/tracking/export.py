@@ -113,10 +113,10 @@ def add_network(folder: Path) -> None:
     from mlflow.models import Model
 
     package = folder / "code" / "dognet"
-    (package / "network").mkdir(parents=True)
+    (package / "network" / "methods").mkdir(parents=True)
     write(package / "__init__.py", OPEN)
-    for module in sorted((HERE.parent / "network").glob("*.py")):
-        shutil.copy(module, package / "network")
+    for module in sorted((HERE.parent / "network").rglob("*.py")):
+        shutil.copy(module, package / module.relative_to(HERE.parent))
     model = Model.load(str(folder))
     flavor = model.flavors["python_function"]
     flavor["code"] = "code"

@@ -1,0 +1,109 @@
+"""The images of a training as every method sees them: mean loss and mean gradient, in blocks and on several threads.
+
+Blocks keep the hidden values in the processor's cache from one line of the gradient to the next; the blocks of a large
+layer are shared out to threads in parts. Both depend on the shape alone, and parts are added in their order: the number
+of threads does not change the result. Figures measured on one AVX2 core.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from dognet.network.gradient import Array, gradient, score
+
+CACHE = 2**14  # values of H in a block, 128 KiB: 2.2 times as fast as plain NumPy at 400 000 images, 4 pixels, 4 nodes
+IMAGES = 512  # at least, in a block: 7 times as fast at 784 pixels and 128 nodes as blocks of 5
+PARTS = 16  # at most, so that partial gradients take little memory
+VALUES = 25_000  # of the larger layer in a part, or its thread costs more than it saves
+
+
+class Images:
+    """Images X1 (p+1, n) with labels y (n,), 0 or 1, both of the weights' type.
+
+    ``map_parts`` is ``map``, or the same on several threads.
+    """
+
+    def __init__(self, X1: Array, y: Array, map_parts: Callable[..., Iterable[Any]] = map) -> None:
+        self.X1, self.y, self.map_parts = X1, y, map_parts
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.y)
+
+    def some(self, which: Array) -> Images:
+        """Return the images of these numbers."""
+        return Images(self.X1.take(which, axis=1), self.y[which], self.map_parts)
+
+    def score(self, W1: Array, W2: Array) -> tuple[float, float]:
+        """Return the mean log loss in nats and the share of right answers."""
+        loss, right = self.sum_over(score, W1, W2)
+        return loss / len(self), right / len(self)
+
+    def gradient(self, W1: Array, W2: Array) -> tuple[Array, Array]:
+        """Return the gradient of the mean log loss along W1 and W2."""
+        dW1, dW2 = self.sum_over(gradient, W1, W2)
+        dW1 *= W2[:-1].T / len(self)  # W2: the factor that ``gradient`` leaves out of dZ1
+        dW2 /= len(self)
+        return dW1, dW2
+
+    def sum_over(self, function: Callable[..., tuple[Any, ...]], W1: Array, W2: Array) -> tuple[Any, ...]:
+        """Return what ``function(X1, y, W1, W2)`` gives, summed over all images part by part."""
+        h = W1.shape[1]
+
+        def sum_part(part: slice) -> tuple[Any, ...]:
+            X1, y = self.X1[:, part], self.y[part]
+            with np.errstate(all="ignore"):  # a thread does not inherit it
+                return add_up(function(X1[:, block], y[block], W1, W2) for block in image_blocks(len(y), h))
+
+        parts = image_parts(len(self), max(len(W1), h))
+        return add_up((self.map_parts if len(parts) > 1 else map)(sum_part, parts))
+
+
+def add_up(terms: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Add tuples of new arrays or numbers in their order, the arrays in place."""
+    return reduce(lambda total, term: tuple(map(operator.iadd, total, term)), terms)
+
+
+def image_parts(n: int, width: int) -> list[slice]:
+    """Cut n images, whose larger layer has ``width`` values, into parts for threads."""
+    return cut(n, min(PARTS, n // IMAGES, n * width // VALUES))
+
+
+def image_blocks(n: int, h: int) -> list[slice]:
+    """Cut n images into blocks whose hidden values stay in the cache."""
+    return cut(n, n // max(IMAGES, CACHE // h))
+
+
+def cut(n: int, pieces: int) -> list[slice]:
+    """Cut n images into pieces of equal size, at least one."""
+    pieces = max(1, pieces)
+    return [slice(n * i // pieces, n * (i + 1) // pieces) for i in range(pieces)]
+
+
+@contextmanager
+def map_on(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Provide ``map``, or with several threads the same on a pool; both give the results in order."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool.map
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Hold BLAS to one thread, since more of them change the last bits. The limit holds for the whole process.
+
+    Without threadpoolctl, set OPENBLAS_NUM_THREADS=1 (MKL_NUM_THREADS=1) before NumPy loads instead.
+    """
+    try:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    except ImportError:
+        return nullcontext()
+    return threadpool_limits(1, "blas")

@@ -1,0 +1,49 @@
+"""Ways to find the weights of the network, a file each: ``minibatches.py`` holds the class ``Minibatches``.
+
+Its settings are the fields of the class; the values that they usually have stand in conf/method/.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from dognet.network.checks import InputError
+from dognet.network.training import Method
+
+
+def find(name: str) -> type[Method]:
+    """Return the class of a method; InputError if there is no such file."""
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        raise InputError(f"name must be that of a file in network/methods/, got {name!r}") from error
+    found: type[Method] = getattr(module, "".join(map(str.capitalize, name.split("_"))))
+    return found
+
+
+def make(name: str, settings: Mapping[str, Any]) -> Method:
+    """Return a method with its settings as its fields have them; InputError names what is wrong."""
+    method = find(name)
+    kinds = {field.name: field.type for field in fields(method)}
+    needed = [field.name for field in fields(method) if field.default is MISSING]
+    for setting in settings:
+        if setting not in kinds:
+            raise InputError(f"{setting} is no setting of {name}")
+    for setting in needed:
+        if setting not in settings:
+            raise InputError(f"{setting} must be given")
+    return method(**{setting: as_kind(value, kinds[setting]) for setting, value in settings.items()})
+
+
+def as_kind(value: Any, kind: Any) -> Any:
+    """Return a number as the field has it, 1e4 as a whole one and 0 as a float; all else as it is."""
+    if isinstance(value, bool) or kind not in ("int", "float"):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if kind == "int" and number.is_integer() else number
