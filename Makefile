@@ -37,7 +37,7 @@ soak: $(VENV)/tests
 
 bench: $(VENV)/tests
 	python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
-	for script in training tricks fit scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
+	for script in training tricks fit methods scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV), a minute or two, once"

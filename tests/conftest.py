@@ -39,7 +39,7 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
 STARTS_COMMANDS = {"clone", "environment", "run_in", "site", "subprocess"}  # fixtures and functions that a test uses
-STUDIES = {path.parent.name for path in (REPOSITORY / "experiments").glob("*/study.yaml")}
+STUDIES = {"batches", "batches_digits", "guessing", "iters", "pipeline", "plane", "seed", "step", "width"}  # our own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,17 +14,19 @@ from conftest import REPOSITORY, Run, make_project, run_in, small
 
 from dognet.conf import compose
 from dognet.data import generate, images
+from dognet.files import sha256
 from dognet.network import InputError, Method, NNet
 from dognet.network.methods import make
 from dognet.network.methods.gradient_descent import GradientDescent
 from dognet.network.methods.minibatches import Minibatches
 from dognet.network.methods.random_weights import RandomWeights
 from dognet.network.training import recorded_iterations
-from dognet.runs.digest import code_digest, digest, folder_name
+from dognet.runs.digest import code_digest, digest, folder_name, hash_of
 from dognet.runs.folder import read_run
 from dognet.runs.run import Images
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
+from dognet.tracking import entry
 
 METHODS = [GradientDescent(), RandomWeights(), Minibatches(batchSize=7, momentum=0.8)]
 
@@ -215,9 +217,6 @@ def test_a_run_from_before_the_methods_is_one_of_gradient_descent(tmp_path: Path
     assert old != config.read_text()
     config.write_text(old)
     manifest = json.loads((run.folder / "run.json").read_text())
-    from dognet.files import sha256
-    from dognet.runs.digest import hash_of
-
     manifest["sha256"]["config.yaml"] = sha256(config)
     del manifest["checksum"]
     (run.folder / "run.json").write_text(json.dumps(manifest | {"checksum": hash_of(manifest)}))
@@ -245,6 +244,16 @@ def test_a_setting_that_belongs_to_another_method_is_refused(words: list[str], m
     with pytest.raises(SettingsError) as caught:
         compose(REPOSITORY, words)
     assert str(caught.value) == message
+
+
+def test_mlflow_tells_methods_apart_by_name_parameters_and_what_an_iteration_is(tmp_path: Path) -> None:
+    run = run_once(with_method(name="minibatches", batchSize=8).model_copy(update={"ITERS": 3}), make_project(tmp_path))
+    assert entry.params(run).items() >= {"method": "minibatches", "method.batchSize": "8"}.items()
+    assert entry.run_name(run.settings, run.images) == "h4 s0.3 i3 seed123 minibatches batchSize8"
+    assert entry.tags(run)["iteration"] == "an update on 8 images"
+    guess = run_once(with_method(name="random_weights").model_copy(update={"ITERS": 3}), tmp_path)
+    assert "stepSize" not in entry.params(guess)
+    assert entry.run_name(guess.settings, guess.images) == "h4 i3 seed123 random_weights"
 
 
 def test_a_sweep_over_methods_gives_each_the_settings_that_it_has(project: Path, run: Run) -> None:

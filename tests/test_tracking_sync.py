@@ -20,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Run, environment, run_in, small, wait_until
+from conftest import REPOSITORY, Run, environment, run_in, small, wait_until, with_forks
 from mlflow import MlflowClient
 from test_tracking import folders
 
@@ -32,12 +32,12 @@ from dognet.tracking.store import recorded
 from dognet.tracking.sync import command
 
 TRAINING = """
-import sys, time
+import shutil, sys, time
 from pathlib import Path
 from conftest import small
 from dognet.stages.once import run_once
 from dognet.tracking.sync import following
-root = Path.cwd()
+root, sys.executable = Path.cwd(), shutil.which("python")
 with following("grid", sys.argv[1] or None, root):
     run_once(small(study="grid", **dict.fromkeys(sys.argv[3:], True), seed=9), root)
     print("trained", flush=True)
@@ -60,9 +60,10 @@ def statuses(root: Path) -> list[str]:
 def train(
     root: Path, uri: str = "", seconds: float = 0, *settings: str, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Train one run in a process of its own that records meanwhile."""
+    """Train one run in a process of its own, and record it meanwhile: in a fork unless PYTHONPATH is given."""
     words = [sys.executable, "-c", TRAINING, uri, str(seconds), *settings]
-    where = environment(root) | {"PYTHONPATH": PYTHONPATH} | more
+    shell = environment(root) if "PYTHONPATH" in more else with_forks(environment(root))
+    where = shell | {"PYTHONPATH": PYTHONPATH} | more
     return subprocess.run(words, cwd=root, env=where, capture_output=True, text=True, timeout=200)
 
 
@@ -346,7 +347,7 @@ def test_a_full_disk_is_reported_and_later_the_rest_is_recorded(grid: Path, run:
 def test_a_user_s_own_modules_in_the_root_break_no_recording(grid: Path) -> None:
     for name in ("random", "mlflow", "logging"):
         (grid / f"{name}.py").write_text("raise SystemExit('the user\\'s own module')\n")
-    answer = train(grid, PYTHONSAFEPATH="1")
+    answer = train(grid, PYTHONSAFEPATH="1", PYTHONPATH=PYTHONPATH)
     assert (answer.stdout, answer.stderr) == ("trained\n", "")
     assert statuses(grid) == ["FINISHED"] * 13
 

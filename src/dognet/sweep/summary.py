@@ -209,7 +209,8 @@ class Summary:
             series[name], band[name] = (curves.index.to_numpy(), median), (low, high)
         title = f"{what}: median and middle half of the seeds" if self.settings else f"{what} of each seed"
         some = f" ({len(ranks)} of {len(ranked)}, best to worst)" if len(ranks) < len(ranked) else ""
-        return lines(series, "iteration", y_label, title + some, logy=logy, band=band)
+        iteration = f"iteration: {'; '.join(self.runs.iteration.unique())}"
+        return lines(series, iteration, y_label, title + some, logy=logy, band=band)
 
     def accuracy_picture(self) -> Figure | None:
         """Draw the test accuracy over one setting, or two as a heat map, or of each seed; None for more settings."""

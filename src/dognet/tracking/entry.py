@@ -107,6 +107,7 @@ def tags(run: Run) -> dict[str, str]:
         "study": manifest.study,
         "folder": run.folder.name,
         WITHOUT_SEED: run_name(run.settings, run.images, omit="seed"),
+        "iteration": run.settings.method.build().iteration,
         "trajectory": manifest.trajectory,
         "continued_from": manifest.continued_from,
         "error": manifest.error,
