@@ -55,7 +55,7 @@ def train(
     def record(iteration: int, loss: float, accuracy: float) -> None:
         points.append(Point(iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
         if iteration in wanted:
-            snapshots[iteration] = state_of(net).copy()
+            snapshots[iteration] = State(*net.weights()).copy()
         if report is not None:
             report(iteration, loss, accuracy)
 
@@ -100,7 +100,7 @@ def snapshot_iterations(ITERS: int) -> set[int]:
 
 
 def write_snapshots(path: Path, snapshots: dict[int, State]) -> None:
-    """Write the state after each of some iterations; of a large one only the last."""
+    """Write the weights after each of some iterations; of a large network only the last."""
     if sum(array.size for array in next(iter(snapshots.values())).arrays().values()) > SNAPSHOT_WEIGHTS:
         snapshots = dict([max(snapshots.items())])
     arrays = [state.arrays() for state in snapshots.values()]
@@ -111,7 +111,7 @@ def write_snapshots(path: Path, snapshots: dict[int, State]) -> None:
 
 
 def read_snapshots(path: Path) -> dict[int, State]:
-    """Read the state by the iteration after which it was saved."""
+    """Read the weights by the iteration after which they were saved."""
     with np.load(path, allow_pickle=False) as file:
         stacked = {name: file[name] for name in file.files if name != "iterations"}
         return {
