@@ -169,6 +169,17 @@ def test_the_dashboard_overlays_the_curves_of_all_runs_as_recorded(
     keep(page, "study-dashboard", 1480)
 
 
+def test_settings_and_figures_are_in_sight_beside_the_curves(page: Any, addresses: dict[str, str]) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(addresses["grid"])
+    curve, lines = page.locator(".js-plotly-plot").first, page.locator(".parcoords").first
+    curve.wait_for()
+    lines.wait_for()
+    beside, below = curve.bounding_box(), lines.bounding_box()
+    assert beside["x"] + beside["width"] < below["x"]
+    assert max(beside["y"] + beside["height"], below["y"] + below["height"]) <= 900
+
+
 def test_no_assistant_stands_beside_the_charts(page: Any, addresses: dict[str, str]) -> None:
     page.goto(addresses["grid"])
     charts(page, 8, 12)

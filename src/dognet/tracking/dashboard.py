@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 TEST_LOSS, TEST_ACCURACY, BASELINE = "final/test_loss", "final/test_accuracy", "final/baseline"
 CURVES = {"loss": "log", "accuracy": "linear"}  # the scale of their axis
 DASHBOARDS = {"dashboard": "all runs", "seeds": "mean over seeds"}
-SECTIONS = {"train": 2, "validation": 2, "settings and figures": 1, "in pairs": 2, "final": 3}  # charts in a row
-RUNS, PAIRS = list(SECTIONS)[2:4]
+SECTIONS = {"train": 2, "validation": 2, "in pairs": 2, "final": 3}  # charts in a row
+PAIRS = "in pairs"
 SEEDS = ("seed", "data.seed")
 JSON = dict[str, Any]  # what the page reads
 
@@ -85,9 +85,11 @@ def address(base: str, experiment: str, key: str = "dashboard") -> str:
 def compare(varied: Mapping[str, list[str]], figures: Sequence[str]) -> JSON:
     """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings."""
     loss, pair = figures[0], [figures[0], TEST_ACCURACY]
+    first, *others = shared(varied, figures)
     charts = [
-        *shared(varied, figures),
-        chart("PARALLEL", RUNS, selectedParams=list(varied), selectedMetrics=pair, showAllRuns=True),
+        first,  # the train loss, and beside it, in sight without scrolling, the settings
+        chart("PARALLEL", "train", selectedParams=list(varied), selectedMetrics=pair, showAllRuns=True),
+        *others,
         *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(loss)) for x in axes(varied) or [axis("seed", "PARAM")]),
         chart("SCATTER", PAIRS, xaxis=axis(loss), yaxis=axis(TEST_LOSS)),
     ]
