@@ -52,7 +52,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check --only-bina
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV), a minute or two, once"
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --constraint $(CONSTRAINTS) --editable . || { echo "The first package that this machine can't have:"; \
+	@$(INSTALL) --constraint $(CONSTRAINTS) --editable . || { echo "The first package that this machine can't have:"; \
 	  $(INSTALL) --dry-run --no-deps --requirement $(CONSTRAINTS); exit 1; }
 	touch $@
 
