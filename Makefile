@@ -1,12 +1,12 @@
-# `make repro` and `make test` need Python 3.11 to 3.13, git and make; everything else they bring themselves.
-PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell python$(version) -c 'import venv; print("python$(version)")' 2>/dev/null)) python3)
+# `make repro` and `make test` need Python 3.11 to 3.14, git and make; everything else they bring themselves.
+PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11 3.14,$(shell python$(version) -c 'import venv; print("python$(version)")' 2>/dev/null)) python3)
 VENV := .venv
 CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH
 
-.PHONY: repro test test-fast test-slow check docs soak bench clean
+.PHONY: repro test test-fast test-slow check docs soak bench pins clean
 
 repro: $(VENV)/installed
 	dvc repro
@@ -36,17 +36,28 @@ soak: $(VENV)/tests
 	DOGNET_SOAK=1 python -m pytest -m soak
 
 bench: $(VENV)/tests
-	python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	$(INSTALL) --requirement bench/requirements.txt
 	for script in training tricks fit methods scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
+
+# what pyproject.toml asks for, as pinned so far; with UPGRADE=--upgrade as new as possible
+pins: $(VENV)/installed
+	$(INSTALL) uv
+	$(PIN) $(UPGRADE) --universal --fork-strategy fewest --output-file constraints.txt
+	$(PIN) $(UPGRADE) --resolution lowest-direct --output-file constraints-lowest.txt
+PIN := uv pip compile pyproject.toml --quiet --all-extras --python-version 3.11 --no-annotate --custom-compile-command "make pins"
+
+# nothing is compiled; Hydra 1.3 needs the one package that exists as source only
+INSTALL := python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-binary antlr4-python3-runtime
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV), a minute or two, once"
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable .
+	@$(INSTALL) --constraint $(CONSTRAINTS) --editable . || { echo "The first package that this machine can't have:"; \
+	  $(INSTALL) --dry-run --no-deps --requirement $(CONSTRAINTS); exit 1; }
 	touch $@
 
 $(VENV)/tests: $(VENV)/installed
-	python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test,cluster,slurm,docs]'
+	$(INSTALL) --constraint $(CONSTRAINTS) --editable '.[test,cluster,slurm,docs]'
 	touch $@
 
 clean:

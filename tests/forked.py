@@ -59,8 +59,10 @@ def serve(path: str) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
+    ignored = warnings.filters[0]
     for library in LIBRARIES:
         importlib.import_module(library)
+    warnings.filters.remove(ignored)  # a command shows its own warnings
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process stays behind that has ended
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{path}.part")

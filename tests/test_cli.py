@@ -38,7 +38,7 @@ def test_one_run_ends_with_its_figures_and_its_folder(run: Run, project: Path) -
     ]
     assert finished.settings.hiddenNodes == 8
     assert finished.manifest.overrides == ("hiddenNodes=8", "ITERS=300", "tracking_uri='none'")
-    assert sorted(path.name for path in project.iterdir() if path.suffix in {".log", ".yaml"}) == ["dvc.yaml"]
+    assert [path.name for path in project.glob("[!.]*") if path.suffix in {".log", ".yaml"}] == ["dvc.yaml"]
 
 
 def test_the_same_command_again_trains_nothing_unless_forced(run: Run, project: Path) -> None:

@@ -8,8 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -35,6 +34,7 @@ from dognet.settings import (
     unknown_name,
 )
 
+VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
 HERE = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
 GROUPS = ("data", "method")  # second and third of the defaults choose a file of each
 
@@ -54,8 +54,8 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
     chosen_files(conf)
     try:
         started = GlobalHydra.instance().is_initialized()
-        with nullcontext() if started else initialize_config_dir(str(conf), version_base="1.3"):
-            config = hydra_compose("config", list(overrides), return_hydra_config=True)
+        with nullcontext() if started else hydra.initialize_config_dir(str(conf), **VERSION_BASE):
+            config = hydra.compose("config", list(overrides), return_hydra_config=True)
         return checked(
             config.hydra.runtime.choices,
             config,

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from dognet.conf import checked, chosen_files, one_line, validate
+from dognet.conf import VERSION_BASE, checked, chosen_files, one_line, validate
 from dognet.interrupt import one_line_errors
 from dognet.network import Report
 from dognet.project import project_root
@@ -30,7 +30,7 @@ from dognet.tracking.sync import following
 def start(root: Path) -> None:
     """Compose the words in sys.argv with Hydra and train; Hydra's errors become one line each."""
     chosen_files(root / "conf")  # of a list of defaults that is none Hydra says little
-    application = hydra.main(version_base="1.3", config_path=str(root.resolve() / "conf"), config_name="config")
+    application = hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")
     try:
         application(task)()
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
