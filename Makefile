@@ -46,18 +46,21 @@ pins: $(VENV)/installed
 	$(PIN) $(UPGRADE) --resolution lowest-direct --output-file constraints-lowest.txt
 PIN := uv pip compile pyproject.toml --quiet --all-extras --python-version 3.11 --no-annotate --custom-compile-command "make pins"
 
-# nothing is compiled; Hydra 1.3 needs the one package that exists as source only
-INSTALL := python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-binary antlr4-python3-runtime
+# no C is compiled; Hydra 1.3 needs the one package that exists as source only. Byte code: all cores compile it afterwards
+INSTALL := python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --no-binary antlr4-python3-runtime
+COMPILE := python -m compileall -qq -j 0 $(VENV)/lib || true
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV), a minute or two, once"
 	$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --constraint $(CONSTRAINTS) --editable . || { echo "The first package that this machine can't have:"; \
 	  $(INSTALL) --dry-run --no-deps --requirement $(CONSTRAINTS); exit 1; }
+	@$(COMPILE)
 	touch $@
 
 $(VENV)/tests: $(VENV)/installed
 	$(INSTALL) --constraint $(CONSTRAINTS) --editable '.[test,cluster,slurm,docs]'
+	@$(COMPILE)
 	touch $@
 
 clean:

@@ -104,7 +104,7 @@ def test_an_infinite_loss_is_reported_as_such_on_every_path(project: Path, run: 
     conf.write_text(settings.replace("stepSize: 0.3", "stepSize: 1.0e+300").replace("dtype: float64", "dtype: float32"))
     answer = run("dvc", "repro", check=False)
     assert answer.returncode
-    told = "train: the weights are no longer finite at iteration 2: stepSize 1e+300 is too large\n"
+    told = "train: the weights are no longer finite at iteration 1: stepSize 1e+300 is too large\n"
     assert told in answer.stderr + answer.stdout
     assert "Traceback" not in answer.stderr + answer.stdout
 

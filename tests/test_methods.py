@@ -267,7 +267,7 @@ def test_a_sweep_over_methods_gives_each_the_settings_that_it_has(project: Path,
     assert ["gradient_descent", "1", "–"] in rows
     assert ["minibatches", "0.3", "64"] in rows
     assert ["random_weights", "–", "–"] in rows
-    assert "an update on 8 images (`method=minibatches`)" in report
+    assert "an update on 8 images, an update on 64 images (`method=minibatches`); a draw of all weights (" in report
     faulty = run(*words, "method.momentun=0.5", check=False).stderr
     assert faulty == "dognet: method.momentun is no setting of method=gradient_descent,minibatches,random_weights\n"
 

@@ -191,7 +191,7 @@ def test_the_study_file_says_what_counts_as_solved(project: Path) -> None:
 
 
 def test_what_every_run_has_is_a_sentence_and_no_column(project: Path) -> None:
-    images = "dtype=float64 data.positive=checkerboard` and the images in `data/generated-"
+    images = "method=gradient_descent dtype=float64 data.positive=checkerboard` and the images in `data/generated-"
     assert f"Every run has `hiddenNodes=4 ITERS=300 {images}" in text_of(project)
     for folder in run_folders(project)[3:]:
         shutil.rmtree(folder)

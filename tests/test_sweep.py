@@ -120,7 +120,10 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ("hiddenNodes=1.5,2", "hiddenNodes must be a whole number from 1 to 100000, got 1.5 (hiddenNodes=1.5)"),
         ("data=generated,nope", "data=nope: no such option, there are csv, generated, lecture (data=nope)"),
         ("experiment=width,step", "experiment=width,step: one study at a time, each has a grid of its own"),
-        ("study=a,b", "study=a,b: only hiddenNodes, stepSize, ITERS, seed, dtype and data may have several values"),
+        (
+            "study=a,b",
+            "study=a,b: only hiddenNodes, stepSize, ITERS, seed, method, dtype and data may have several values",
+        ),
         ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has no end of values, range(…) has"),
         ("seed=range(0)", "seed=range(0): no value lies in it, so there is no run"),
         ("seed=range(1,5,-1) ITERS=1,2", "seed=range(1,5,-1): no value lies in it, so there is no run"),
@@ -472,10 +475,10 @@ def test_a_new_setting_touches_the_model_conf_and_its_place_of_use_alone(project
     source = project / "src" / "dognet"
     replace(
         source / "settings.py",
-        "    def training(self)",
+        "    def training(self,",
         """    decay: Annotated[float, Field(ge=0, le=1, description="how far an update shrinks the weights")] = 0
 
-    def training(self)""",
+    def training(self,""",
     )
     replace(project / "conf" / "config.yaml", "seed: 123 ", "decay: 0                  # weight decay\nseed: 123 ")
     sweep(project, "seed=1", "ITERS=5", "decay=0,0.1", "plan=true")

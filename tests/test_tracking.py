@@ -316,12 +316,12 @@ def test_a_new_setting_shows_up_by_itself_in_parameters_and_name(grid: Path, mon
         shape: str = "flat"
 
     monkeypatch.setattr(entry, "TrainingSettings", More)
-    monkeypatch.setattr(More, "training", lambda self: self.model_dump())
+    monkeypatch.setattr(More, "training", lambda self, defaults=True: self.model_dump(exclude_defaults=not defaults))
     run = read_run(folders(grid)[0])
-    usual = More(**run.settings.training())
+    usual = More(**run.settings.model_dump())
     assert entry.run_name(usual, run.images) == entry.run_name(run.settings, run.images)
     changed = dataclasses.replace(run, settings=usual.model_copy(update={"momentum": 0.9, "shape": "round"}))
-    assert entry.run_name(changed.settings, run.images) == "h2 s0.3 i150 seed1 m0.9 round"
+    assert entry.run_name(changed.settings, run.images) == "h2 s0.3 i150 seed1 momentum0.9 round"
     assert (
         entry.params(changed).items() >= {"momentum": "0.9", "shape": "round", "data.positive": "checkerboard"}.items()
     )

@@ -83,9 +83,8 @@ def checked(
     keep_text(named, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
     if isinstance(named.get("data"), dict):
         keep_text(named["data"], as_written(conf / "data" / f"{chosen['data']}.yaml"), "data.")
-    if strange := [name for name in overridden if not is_used(name, chosen["method"])]:
+    if strange := [name for name in overridden if not is_used(name, chosen["method"], conf)]:
         raise SettingsError("\n".join(f"{name} is no setting of method={chosen['method']}" for name in strange))
-    named["method"] = {"name": chosen["method"], **as_dict(named.get("method"))}
     return named, chosen["data"]
 
 
@@ -180,11 +179,12 @@ def chosen_files(conf: Path) -> dict[str, str]:
     )
 
 
-def is_used(name: str, method: str) -> bool:
-    """Return whether a setting means something with this method; one that there is not is named elsewhere."""
+def is_used(name: str, method: str, conf: Path) -> bool:
+    """Return whether a setting means something with this file in conf/method/."""
     if name == "method" or (not name.startswith("method.") and name not in TrainingSettings.model_fields):
         return True
-    own, unused = method_fields(method)
+    file = conf / "method" / f"{method}.yaml"
+    own, unused = method_fields(str(as_written(file).get("name")) if file.is_file() else method)
     return name.removeprefix("method.") in own if name.startswith("method.") else name not in unused
 
 

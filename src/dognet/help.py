@@ -65,7 +65,7 @@ def choices(root: Path) -> list[str]:
     words = [f"{name}=" for name in (*names(), "experiment") if name != "data.kind"]
     groups = "data", "method", "experiment"
     words += [f"{group}={option}" for group in groups for option in options(root, group)]
-    of_methods = {name for file in root.glob("conf/method/*.yaml") for name in as_written(file)}
+    of_methods = {name for file in root.glob("conf/method/*.yaml") for name in as_written(file) if name != "name"}
     words += [f"method.{name}=" for name in sorted(of_methods)]
     words += [f"{name}={value}" for name in names() for value in bound(name).split(" or ") if " or " in bound(name)]
     return words

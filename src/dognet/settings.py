@@ -101,7 +101,7 @@ class Method(Model):
     def check(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Return the settings with those that have a default; ValueError names what is wrong."""
         try:
-            return {"name": values["name"], **asdict(make(values["name"], values))}
+            return {"name": values.get("name"), **asdict(make(str(values.get("name")), values))}
         except ValueError as error:
             raise ValueError(f"method.{error}") from error
 

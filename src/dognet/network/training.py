@@ -35,7 +35,7 @@ class State:
         """Return all of it as arrays by name, as they are saved."""
         arrays = {"W1": self.W1, "W2": self.W2, **self.memory}
         if self.generator is not None:  # of one width, so that states can be compared
-            arrays["generator"] = np.array(f"{json.dumps(self.generator.bit_generator.state):<256}")
+            arrays["generator"] = np.array(f"{json.dumps(self.generator.bit_generator.state):<256}".encode())
         return arrays
 
     @classmethod
@@ -45,7 +45,7 @@ class State:
         state = cls(arrays["W1"], arrays["W2"], memory=memory)
         if "generator" in arrays:
             state.generator = np.random.default_rng()
-            state.generator.bit_generator.state = json.loads(str(arrays["generator"]))
+            state.generator.bit_generator.state = json.loads(arrays["generator"].item())
         return state
 
     def copy(self) -> State:

@@ -143,21 +143,21 @@ def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) ->
     bases: dict[object, tuple[dict[str, Any], str]] = {}
     grid: list[tuple[dict[str, str], Settings]] = []
     faults: dict[str, list[str]] = {}
-    names, methods = [*swept, *map(name_of, fixed)], swept.get("method", [])
-    if strange := [name for name in names if methods and not any(is_used(name, method) for method in methods)]:
+    names, methods, conf = [*swept, *map(name_of, fixed)], swept.get("method", []), root / "conf"
+    if strange := [name for name in names if methods and not any(is_used(name, method, conf) for method in methods)]:
         raise SettingsError("\n".join(f"{name} is no setting of method={','.join(methods)}" for name in strange))
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
         try:
             files = {group: point[group] for group in GROUPS if group in point}
-            idle = {name for name in names if methods and not is_used(name, point["method"])}
+            idle = {name for name in names if methods and not is_used(name, point["method"], conf)}
             point = {name: NOT_USED if name in idle else value for name, value in point.items()}
             if (key := tuple(files.values())) not in bases:
                 words = [word for word in fixed if name_of(word) not in idle]
                 words += [f"{group}={file}" for group, file in files.items()]
                 bases[key] = composed(root, words, set(swept) - idle)
             base, choice = bases[key]
-            settings = validate(with_values(base, point), choice, root / "conf")
+            settings = validate(with_values(base, point), choice, conf)
             grid.append(({name: str(value_of(settings, name, value)) for name, value in point.items()}, settings))
         except SettingsError as error:
             for line in str(error).splitlines():

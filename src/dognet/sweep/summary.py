@@ -249,14 +249,14 @@ def figures(run: Run) -> dict[str, object]:
         gap = validation - curve
     absent = {"validation_loss": math.nan, "balanced_accuracy": math.nan}
     ours = {"seed": run.settings.seed, "selection_loss": run.figures.selection_loss, "learned": float(learned)}
-    iteration = {"iteration": run.settings.method.build().iteration}
+    method = {"method_name": run.settings.method.name, "iteration": run.settings.method.build().iteration}
     curves = {"curve": curve, "gap": gap, "overfits_from": overfits_from(points)}
-    return {**absent, **run.figures.figures(), **ours, **iteration, **curves}
+    return {**absent, **run.figures.figures(), **ours, **method, **curves}
 
 
 def what_iterations_are(runs: pd.DataFrame) -> str:
     """Return in words what an iteration is; of several methods, for each of them."""
-    found = runs.drop_duplicates("iteration").groupby("method").iteration.agg(", ".join)
+    found = runs.drop_duplicates("iteration").groupby("method_name").iteration.agg(", ".join)
     return "; ".join(f"{what} (`method={method}`)" for method, what in found.items())
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dognet.errors import UserError
 from dognet.files import write
+from dognet.network import NNet
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
 from dognet.tracking import entry, store
@@ -92,6 +93,8 @@ def save(run: Run, folder: Path) -> None:
     inputs = Schema.from_json(json.dumps([{"name": name, "type": "any", "required": True} for name in names]))
     outputs = Schema([ColSpec("string", "label"), ColSpec("double", "probability")])
     with store.checked_copy(run.folder) as copy:
+        net = NNet.load(copy.folder / "weights.npz")
+        NNet(*net.weights(), net.y_classes).save(copy.folder / "weights.npz")  # without what training goes on with
         save_model(
             str(folder),
             python_model=str(HERE / "served.py"),
