@@ -139,6 +139,13 @@ def test_a_continued_run_of_any_method_ends_on_the_same_bits(method: Method, don
     assert rest == [point for point in whole if point[0] >= done]
 
 
+def test_the_state_of_another_method_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"step1 of resume must be float64 of shape \(5, 3\), got none: "
+    ):
+        fitted(METHODS[2], resume=(9, fitted(METHODS[0], ITERS=9).state))
+
+
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_threads_change_no_bit_of_any_method(method: Method) -> None:
     X, y = some_images(9000)
@@ -295,6 +302,18 @@ def test_a_method_of_your_own_is_two_files(project: Path, run: Run) -> None:
     report = (project / "experiments" / "own" / "report.md").read_text()
     assert "a step along the signs of the gradient (`method=signs`)" in report
     assert "method: gradient_descent, minibatches, random_weights, signs" in run("dognet", "--help").stdout
+
+
+@pytest.mark.parametrize("name", ["random_weights", "minibatches"])
+def test_no_other_file_of_the_source_names_a_method(name: str) -> None:
+    words = name, type_name(name)
+    files = [file for file in (REPOSITORY / "src").rglob("*.py") if any(word in file.read_text() for word in words)]
+    assert [file.name for file in files] == [f"{name}.py"]
+
+
+def type_name(name: str) -> str:
+    """The name of the class of a method."""
+    return "".join(map(str.capitalize, name.split("_")))
 
 
 def test_the_code_of_another_method_does_not_change_a_digest(tmp_path: Path) -> None:

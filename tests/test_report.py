@@ -201,7 +201,10 @@ def test_what_every_run_has_is_a_sentence_and_no_column(project: Path) -> None:
     train(project, "own", {"data.positive": "checkerboard"}, {"data.positive": "triangle"}, {"stepSize": 1.0})
     make_of_other_code(next(folder for folder in run_folders(project, "own") if "stepSize=1.0" in folder.name))
     text = text_of(project, "own")
-    assert "Every finished run has `hiddenNodes=4 stepSize=0.3 ITERS=30 seed=123 method=gradient_descent dtype=float64`.\n" in text
+    assert (
+        "Every finished run has `hiddenNodes=4 stepSize=0.3 ITERS=30 seed=123 method=gradient_descent dtype=float64`.\n"
+        in text
+    )
     assert row(text, "data.positive", "solved")
     assert [row(text, label)[1] for label in ("checkerboard", "triangle")] == ["0 of 1 (0 to 79 %)"] * 2
 

@@ -101,7 +101,7 @@ class NNet:
         stepSize : how far along the gradient an update goes, above 0 (also called the learning rate)
         ITERS : iterations to make, at least 0
         seed : of the initial weights, and of all that the method draws; None draws others each time
-        method : how the weights are found, ``Minibatches(batchSize=32)`` of ``dognet.network.methods.minibatches`` say
+        method : how the weights are found, one of the classes in ``dognet.network.methods``
         dtype : ``float64``, or ``float32`` for about half the time and fewer digits
         report : called as report(iteration, loss, accuracy) at each of ``recorded_iterations(ITERS)``, before
             that iteration, with ``self.state`` as it is then; the loss is the mean in nats
@@ -218,10 +218,13 @@ def check_resume(start: Any, state: State, ITERS: int, like: State) -> tuple[int
     check_whole("the iteration of resume", start, at_least=0)
     if start > ITERS:
         raise InputError(f"the iteration of resume must be at most ITERS={ITERS}, got {start}")
+    resumed = state.copy()
+    resumed.generator = resumed.generator or like.generator
+    arrays = resumed.arrays()
     for name, array in like.arrays().items():
-        other = state.arrays()[name]
-        if (other.shape, other.dtype) != (array.shape, array.dtype):
-            raise InputError(
-                f"{name} of resume must be {array.dtype} of shape {array.shape}, got {other.dtype} of {other.shape}"
-            )
-    return start, state.copy()
+        wanted = f"{name} of resume must be {array.dtype} of shape {array.shape}"
+        if name not in arrays:
+            raise InputError(f"{wanted}, got none: resume with the method that the state comes from")
+        if (arrays[name].shape, arrays[name].dtype) != (array.shape, array.dtype):
+            raise InputError(f"{wanted}, got {arrays[name].dtype} of {arrays[name].shape}")
+    return start, resumed

@@ -14,7 +14,7 @@ from dognet.settings import PLAIN_NAME, SettingsError, bound, is_text, names, un
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
-GROUPS = {"data": "generated", "method": "minibatches"}  # settings that choose a file in conf/, and one of those
+GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
 

@@ -1,6 +1,6 @@
-"""Ways to find the weights of the network, a file each: ``minibatches.py`` holds the class ``Minibatches``.
+"""Ways to find the weights of the network, a file each: ``gradient_descent.py`` holds the class ``GradientDescent``.
 
-Its settings are the fields of the class; the values that they usually have stand in conf/method/.
+Its settings are the fields of the class; their values are in conf/method/.
 """
 
 from __future__ import annotations
