@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import fcntl
 import functools
@@ -20,7 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
+from filelock import FileLock
 
 from dognet.conf import compose
 from dognet.settings import Settings
@@ -28,6 +29,9 @@ from dognet.stages.once import run_once
 from dognet.tracking.store import QUIET, Store
 
 os.environ.update(QUIET)  # before any test imports MLflow
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("busy machine", deadline=None, suppress_health_check=slow)
+hypothesis.settings.load_profile("busy machine")
 
 signal.signal(
     signal.SIGINT, signal.default_int_handler
@@ -77,21 +81,30 @@ def environment(project: Path) -> dict[str, str]:
 
 @functools.cache
 def forks() -> Path:
-    """The folder of the commands that start as forks; the process that they come from has its socket beside it."""
-    folder = Path(tempfile.mkdtemp(prefix="forks-"))
-    (folder / "bin").mkdir()
+    """The folder of the commands that start as forks; the process that they come from has its socket beside it.
+
+    All workers of a test run share it. It ends when the test run does.
+    """
+    of_run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(tempfile.gettempdir(), f"forks-{of_run}")
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "socket").exists():
+            start_forks(folder, os.getppid() if "PYTEST_XDIST_TESTRUNUID" in os.environ else os.getpid())
+    return folder
+
+
+def start_forks(folder: Path, test_run: int) -> None:
+    """Start the process that forks, which ends with the test run."""
+    (folder / "bin").mkdir(parents=True)
     program = Path(__file__).with_name("forked.py").read_text()
     for name in ("dognet", "dvc", "python"):
         (folder / "bin" / name).write_text(f"#!{sys.executable} -ISE\n{program}")
         (folder / "bin" / name).chmod(0o755)
     subprocess.run([sys.executable, "-m", "compileall", "-q", REPOSITORY / "src"])  # once, not in each
-    words = [sys.executable, "-P", Path(__file__).with_name("forked.py"), "serve", folder / "socket"]
+    words = [sys.executable, "-P", Path(__file__).with_name("forked.py"), "serve", folder, str(test_run)]
     where = {**os.environ, **QUIET, "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen(words, cwd=folder, env=where, stdin=subprocess.DEVNULL, start_new_session=True)
-    atexit.register(shutil.rmtree, folder)
-    atexit.register(process.kill)
+    subprocess.run(["setsid", "--fork", *words], cwd=folder, env=where, stdin=subprocess.DEVNULL, check=True)
     wait_until((folder / "socket").exists)
-    return folder
 
 
 def with_forks(shell: dict[str, str]) -> dict[str, str]:

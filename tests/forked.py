@@ -53,9 +53,10 @@ def ask() -> None:
 # --- the process with the libraries
 
 
-def serve(path: str) -> None:
-    """Load the libraries, then do one request after the other in forks of this process, until it is killed."""
+def serve(folder: Path, test_run: int) -> None:
+    """Load the libraries, then do one request after the other in forks of this process, until the test run ends."""
     import importlib
+    import shutil
     import warnings
 
     warnings.simplefilter("ignore")
@@ -65,17 +66,23 @@ def serve(path: str) -> None:
     warnings.filters.remove(ignored)  # a command shows its own warnings
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process stays behind that has ended
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"{path}.part")
+        listening.bind(f"{folder}/socket.part")
         listening.listen(64)
-        os.rename(f"{path}.part", path)
-        while True:
-            client, _ = listening.accept()
+        listening.settimeout(1)
+        os.rename(f"{folder}/socket.part", f"{folder}/socket")
+        while Path(f"/proc/{test_run}").exists():
+            try:
+                client, _ = listening.accept()
+            except TimeoutError:
+                continue
             if os.fork():
                 client.close()
                 continue
             listening.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             answer(client)
+    shutil.rmtree(folder)
+    Path(f"{folder}.lock").unlink()
 
 
 def answer(client: socket.socket) -> None:
@@ -156,5 +163,5 @@ def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(sys.argv[2])
+        serve(Path(sys.argv[2]), int(sys.argv[3]))
     ask()

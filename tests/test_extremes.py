@@ -26,7 +26,9 @@ from dognet.settings import Settings, SettingsError
 from dognet.sweep.words import read_words
 
 TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
-often = settings(max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+often = settings(
+    max_examples=TRIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def tried(test: Any) -> Any:

@@ -61,8 +61,9 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
 def test_a_file_that_is_cut_or_changed_at_any_byte_is_refused_by_name(finished: Path, name: str) -> None:
     path, rng = finished / name, random.Random(name)
     content = path.read_bytes()
-    damages = [content[:length] for length in range(len(content.rstrip()))]
-    for k in range(len(content)):
+    step = 1 if "DOGNET_SOAK" in os.environ or len(content) < 2000 else 3
+    damages = [content[:length] for length in range(0, len(content.rstrip()), step)]
+    for k in range(0, len(content), step):
         damages.append(content[:k] + bytes([content[k] ^ 1 << rng.randrange(8)]) + content[k + 1 :])
     damages += [content + b"x", b"[]", b"{}"]
     for damaged in damages:
