@@ -26,7 +26,7 @@ from dognet.runs.folder import read_run
 from dognet.runs.run import Images
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
-from dognet.tracking import entry
+from dognet.tracking import dashboard, entry
 
 QUICK = ("hydra/launcher=basic", "tracking_uri=none")
 METHODS = [GradientDescent(), RandomWeights(), Minibatches(batchSize=7, momentum=0.8)]
@@ -260,6 +260,13 @@ def test_mlflow_tells_methods_apart_by_name_parameters_and_what_an_iteration_is(
     guess = run_once(with_method(name="random_weights").model_copy(update={"ITERS": 3}), tmp_path)
     assert "stepSize" not in entry.params(guess)
     assert entry.run_name(guess.settings, guess.images) == "h4 i3 seed123 random_weights"
+
+
+def test_runs_of_every_method_have_a_line_among_the_parallel_coordinates() -> None:
+    runs = [{"method": "random_weights", "seed": "1"}, {"method": "minibatches", "seed": "2", "method.batchSize": "8"}]
+    charts = dashboard.compare(dashboard.varied_settings(runs), ["final/train_loss"])["compareRunCharts"]
+    (parallel,) = (chart for chart in charts if chart["type"] == "PARALLEL")
+    assert parallel["selectedParams"] == ["seed", "method"]
 
 
 def test_a_sweep_over_methods_gives_each_the_settings_that_it_has(project: Path, run: Run) -> None:

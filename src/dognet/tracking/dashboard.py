@@ -86,9 +86,10 @@ def compare(varied: Mapping[str, list[str]], figures: Sequence[str]) -> JSON:
     """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings."""
     loss, pair = figures[0], [figures[0], TEST_ACCURACY]
     first, *others = shared(varied, figures)
+    of_all_runs = [name for name, values in varied.items() if "" not in values]  # a run without one would have no line
     charts = [
         first,  # the train loss, and beside it, in sight without scrolling, the settings
-        chart("PARALLEL", "train", selectedParams=list(varied), selectedMetrics=pair, showAllRuns=True),
+        chart("PARALLEL", "train", selectedParams=of_all_runs, selectedMetrics=pair, showAllRuns=True),
         *others,
         *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(loss)) for x in axes(varied) or [axis("seed", "PARAM")]),
         chart("SCATTER", PAIRS, xaxis=axis(loss), yaxis=axis(TEST_LOSS)),
