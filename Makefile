@@ -11,7 +11,7 @@ unexport VIRTUAL_ENV PYTHONPATH
 repro: $(VENV)/installed
 	dvc repro
 
-PYTEST := python -m pytest --numprocesses=4 --dist=loadfile
+PYTEST := python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test: $(VENV)/tests
 	$(PYTEST) -m "not slow"

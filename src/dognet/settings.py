@@ -98,8 +98,12 @@ class Method(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def check(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def check(cls, values: object) -> dict[str, Any]:
         """Return the settings with those that have a default; ValueError names what is wrong."""
+        if isinstance(values, Method):
+            return values.model_dump()
+        if not isinstance(values, dict):
+            raise ValueError(f"method must be a name and its settings, got {values!r}")
         try:
             return {"name": values.get("name"), **asdict(make(str(values.get("name")), values))}
         except ValueError as error:
