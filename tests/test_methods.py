@@ -230,6 +230,21 @@ def test_a_run_from_before_the_methods_is_one_of_gradient_descent(tmp_path: Path
     assert run_once(small(ITERS=3), root).manifest == read_run(run.folder).manifest
 
 
+def test_a_file_of_a_method_names_it(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    for text, message in (
+        ("batchSize: 8\n", "method.name must be that of a file in network/methods/, got 'None'"),
+        ("name: guess\n", "method.name must be that of a file in network/methods/, got 'guess'"),
+        ("name: minibatches\n", "method.batchSize must be given"),
+    ):
+        (root / "conf" / "method" / "own.yaml").write_text(text)
+        with pytest.raises(SettingsError) as caught:
+            compose(root, ["method=own"])
+        assert str(caught.value) == message
+    (root / "conf" / "method" / "own.yaml").write_text("name: minibatches\nbatchSize: 8\n")
+    assert compose(root, ["method=own", "++method.momentum=0.5"]).method.build() == Minibatches(8, 0.5)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -246,21 +261,6 @@ def test_a_run_from_before_the_methods_is_one_of_gradient_descent(tmp_path: Path
         ),
     ],
 )
-def test_a_file_of_a_method_names_it(tmp_path: Path) -> None:
-    root = make_project(tmp_path)
-    for text, message in (
-        ("batchSize: 8\n", "method.name must be that of a file in network/methods/, got 'None'"),
-        ("name: guess\n", "method.name must be that of a file in network/methods/, got 'guess'"),
-        ("name: minibatches\n", "method.batchSize must be given"),
-    ):
-        (root / "conf" / "method" / "own.yaml").write_text(text)
-        with pytest.raises(SettingsError) as caught:
-            compose(root, ["method=own"])
-        assert str(caught.value) == message
-    (root / "conf" / "method" / "own.yaml").write_text("name: minibatches\nbatchSize: 8\n")
-    assert compose(root, ["method=own", "++method.momentum=0.5"]).method.build() == Minibatches(8, 0.5)
-
-
 def test_a_setting_that_belongs_to_another_method_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         compose(REPOSITORY, words)
