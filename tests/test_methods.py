@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from conftest import REPOSITORY, Run, make_project, run_in, small
 from dognet.conf import compose
 from dognet.data import generate, images
 from dognet.files import sha256
-from dognet.network import InputError, Method, NNet
+from dognet.network import InputError, Method, NNet, methods
 from dognet.network.methods import make
 from dognet.network.methods.gradient_descent import GradientDescent
 from dognet.network.methods.minibatches import Minibatches
@@ -184,6 +185,28 @@ def test_a_method_says_what_is_wrong_with_its_settings(name: str, settings: dict
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         make(name, settings)
     assert make("minibatches", {"batchSize": 1e2, "momentum": 0}) == Minibatches(batchSize=100, momentum=0.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import no_such_library\n", "name: network/methods/half.py: No module named 'no_such_library'"),
+        ("class Other: ...\n", "name: network/methods/half.py needs a class Half(Method) with iteration and update"),
+        (
+            "from dognet.network import Method\n\nclass Half(Method):\n    iteration = 'a step'\n",
+            "name: network/methods/half.py needs a class Half(Method) with iteration and update",
+        ),
+    ],
+)
+def test_a_method_that_is_half_written_is_one_line(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half.py").write_text(code)
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, f"{methods.__name__}.half", raising=False)
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        make("half", {})
+    sys.modules.pop(f"{methods.__name__}.half", None)
 
 
 # --- as a setting

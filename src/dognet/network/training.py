@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -59,23 +60,23 @@ def draw_weights(generator: np.random.Generator, p: int, h: int, dtype: Any) -> 
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(ABC):
     """A way to find the weights. Its fields are its settings; those in ``unused`` of the general ones do nothing."""
 
     unused: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[int] = 100  # recorded iterations before the stride grows: fewer where a point costs several of them
 
     @property
+    @abstractmethod
     def iteration(self) -> str:
         """What one iteration is, in words."""
-        raise NotImplementedError
 
-    def start(self, state: State, images: Images) -> None:
+    def start(self, state: State, images: Images) -> None:  # noqa: B027 most methods remember nothing
         """Fill ``state.memory`` for the first iteration."""
 
+    @abstractmethod
     def update(self, state: State, images: Images, stepSize: float) -> None:
         """Do one iteration on the state, in place."""
-        raise NotImplementedError
 
 
 def train(

@@ -15,12 +15,16 @@ from dognet.network.training import Method
 
 
 def find(name: str) -> type[Method]:
-    """Return the class of a method; InputError if there is no such file."""
+    """Return the class of a method; InputError if there is no such file, or no such class in it."""
+    wanted = "".join(map(str.capitalize, name.split("_")))
     try:
-        module = importlib.import_module(f"{__name__}.{name}")
+        found = getattr(importlib.import_module(f"{__name__}.{name}"), wanted, None)
     except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":  # what the file itself imports is not installed
+            raise InputError(f"name: network/methods/{name}.py: {error}") from error
         raise InputError(f"name must be that of a file in network/methods/, got {name!r}") from error
-    found: type[Method] = getattr(module, "".join(map(str.capitalize, name.split("_"))))
+    if not (isinstance(found, type) and issubclass(found, Method)) or found.__abstractmethods__:
+        raise InputError(f"name: network/methods/{name}.py needs a class {wanted}(Method) with iteration and update")
     return found
 
 
