@@ -107,6 +107,7 @@ class Manifest(Model):
     code: str  # sha256 of the numeric code
     start: str | None  # UTC, ISO 8601; unknown where DVC restored the files
     seconds: float | None
+    reading: float = 0  # of these seconds, those until the images were there
     continued_from: str | None = None  # the folder of the shorter run
     overrides: tuple[str, ...] = ()
     error: str | None = None  # of a failed run

@@ -45,6 +45,7 @@ def train(
     validate = None
     if identity.validation_sha256:
         validate = scorer(*images.split(images.read(data / "validation.csv"), identity.positive), settings.dtype)
+    reading = round(time.perf_counter() - clock, 3)
     shorter = None if settings.force else longest_shorter(folder, settings, identity)
     if not (folder / "run.json").is_file():  # a run that is there stays until this one is trained
         begin(folder, settings, identity)
@@ -67,7 +68,8 @@ def train(
     write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})
     write(folder / "curve.csv", curve_text(points))
     seconds = round(time.perf_counter() - clock, 3)
-    return manifest.model_copy(update={"seconds": seconds, "continued_from": shorter and shorter.folder.name})
+    resumed = shorter and shorter.folder.name
+    return manifest.model_copy(update={"seconds": seconds, "reading": reading, "continued_from": resumed})
 
 
 def from_shorter(shorter: Run | None) -> tuple[list[Point], dict[int, State], tuple[int, State] | None]:

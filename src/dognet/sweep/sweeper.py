@@ -47,7 +47,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
         if settings.plan:
             return
         with locked(runs_folder(root, settings.study)):
-            with table.progress(todo, grid.points), ignoring_interrupts():
+            with table.progress(todo, grid.points, processes(launcher)), ignoring_interrupts():
                 failures = launch(context, config, grid, todo)
             conclude(settings.study, root)  # while the last runs are recorded
     if failures:
@@ -64,12 +64,14 @@ def describe(grid: Grid, todo: Sequence[Point], root: Path, launcher: DictConfig
     """Return how many runs are to do, why, and how long they take."""
     finished = [run for point in grid.points if point not in todo and (run := point.run())]
     timed = finished or [run for run in ended_runs(runs_folder(root, grid.points[0].settings.study)) if run.finished]
-    on_cluster = launcher._target_.rpartition(".")[2] not in ("BasicLauncher", "JoblibLauncher")
-    return table.plan(todo, grid.points, timed, None if on_cluster else processes(launcher))
+    alike = [run for run in timed if run.images.train_sha256 == grid.points[0].images.train_sha256]
+    return table.plan(todo, grid.points, alike or timed, processes(launcher))
 
 
-def processes(launcher: DictConfig) -> int:
-    """Return how many runs the launcher does at a time on this machine."""
+def processes(launcher: DictConfig) -> int | None:
+    """Return how many runs the launcher does at a time; None where that is for a cluster to say."""
+    if launcher._target_.rpartition(".")[2] not in ("BasicLauncher", "JoblibLauncher"):
+        return None
     if "n_jobs" not in launcher:
         return 1
     from joblib import effective_n_jobs
@@ -141,7 +143,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
         errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
         return True
 
-    at_a_time, left = processes(config.hydra.launcher), list(todo)
+    at_a_time, left = processes(config.hydra.launcher) or 1, list(todo)
     while left and not run(left):
         left = [point for point in left if point.ended_at() in (0, before[point])]
         for point in left[:at_a_time]:  # one of these was killed: alone it harms no other

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dognet.interrupt import print_no_more
@@ -17,6 +17,7 @@ from dognet.stages.train import work_of
 from dognet.sweep.grid import Point
 
 NUMBER = re.compile(r"[\d.e+-]+")
+FILES = 0.03  # seconds: what a run takes beside its iterations and the reading of its images
 FIGURES = "train loss", "test accuracy", "seconds", "time left"
 
 
@@ -32,11 +33,12 @@ def work_to_do(todo: Sequence[Point], points: Sequence[Point]) -> dict[Point, fl
     return amounts
 
 
-def pace(finished: Sequence[Run]) -> float:
-    """Return the seconds that a unit of work took in the finished runs that began at iteration 0; NaN without any."""
-    whole = [run for run in finished if run.manifest.continued_from is None and run.manifest.seconds is not None]
-    done = sum(work_of(run.settings) for run in whole)
-    return sum(run.manifest.seconds or 0 for run in whole) / done if done else float("nan")
+def time_for(todo: Iterable[float], seconds: Sequence[float], done: Sequence[float]) -> float:
+    """Return about how many seconds runs take from the work of each, as others took for theirs; NaN if none tells."""
+    if not sum(done):
+        return float("nan")
+    pace = max(sum(seconds) - FILES * len(done), 0) / sum(done)
+    return sum(FILES + pace * work for work in todo)
 
 
 def duration(seconds: float) -> str:
@@ -56,7 +58,12 @@ def plan(todo: Sequence[Point], points: Sequence[Point], timed: Sequence[Run], p
     reasons = Counter("forced" if point.run() else point.reason() for point in todo)
     if set(reasons) - {"new"}:
         words += f" ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
-    seconds = pace(timed) * sum(work_to_do(todo, points).values()) / (processes or 1)
+    todo_work = work_to_do(todo, points).values()
+    whole = [run for run in timed if run.manifest.continued_from is None and run.manifest.seconds is not None]
+    took = [(run.manifest.seconds or 0) - run.manifest.reading for run in whole]
+    seconds = time_for(todo_work, took, [work_of(run.settings) for run in whole]) / (processes or 1)
+    if todo and whole:
+        seconds += max(run.manifest.reading for run in whole)  # once in each process
     if not seconds > 0:
         return words
     return f"{words}, about {duration(seconds)} {f'with {processes} at a time' if processes else 'on one core'}"
@@ -93,13 +100,30 @@ class Table:
         return self.line("", {name: name for name in self.widths}, *FIGURES)
 
 
+def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[float], processes: int | None) -> float:
+    """Return about how long the runs take that have not ended, where ``processes`` runs go on at a time.
+
+    ``done`` is the work of the runs that have ended, in that order, and ``left`` that of the others. ``ends`` has as
+    many times of the start as there are processes, then the end of each run: the k-th run began at ``ends[k]``. On a
+    cluster, where ``processes`` is None, it has one time of the start.
+    """
+    if processes is None:
+        return time_for(left, [ends[-1] - ends[0]], done)
+    took = [end - began for began, end in zip(ends, ends[processes:], strict=False)]
+    first = processes if len(took) > processes else 0  # the first run of each process reads the images as well
+    elapsed = [ends[-1] - began for began in ends[len(took) : len(took) + len(left)]]  # of the runs that go on
+    whole = time_for(left, took[first:], done[first:])
+    last_begun = whole / len(left) - elapsed[-1]
+    return max(last_begun, (whole - sum(elapsed)) / min(processes, len(left)))
+
+
 @contextmanager
-def progress(todo: Sequence[Point], points: Sequence[Point]) -> Iterator[None]:
+def progress(todo: Sequence[Point], points: Sequence[Point], processes: int | None) -> Iterator[None]:
     """Print a line for each run when it ends, as its folder shows: that works with every launcher."""
 
     def watch() -> None:
         try:
-            show(before, points, ended)
+            show(before, points, processes, ended)
         except BrokenPipeError:  # the runs go on
             print_no_more()
 
@@ -114,12 +138,13 @@ def progress(todo: Sequence[Point], points: Sequence[Point]) -> Iterator[None]:
         thread.join()
 
 
-def show(before: dict[Point, int], points: Sequence[Point], ended: threading.Event) -> None:
+def show(before: dict[Point, int], points: Sequence[Point], processes: int | None, ended: threading.Event) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
     if not before:
         return
-    start, amounts = time.monotonic(), work_to_do(list(before), points)
-    whole, n_points, table = sum(amounts.values()), len(points), Table(points)
+    amounts, n_points, table = work_to_do(list(before), points), len(points), Table(points)
+    ends: list[float] = []
+    done: list[float] = []
     print(table.head(), flush=True)
     last = False
     while before and not last:
@@ -129,14 +154,17 @@ def show(before: dict[Point, int], points: Sequence[Point], ended: threading.Eve
             if run is None and error is None:
                 continue
             del before[point]
-            left = sum(amounts[other] for other in before)
             count = f"{n_points - len(before)}/{n_points}"
             if run is None:
                 print(table.line(count, point.swept, f"failed: {error}"), flush=True)
                 continue
-            if len(before) == len(amounts) - 1:  # the clock starts with the first run, when the processes are there
-                start = time.monotonic() - (run.manifest.seconds or 0)
-            remaining = duration((time.monotonic() - start) * left / (whole - left)) if left else ""
+            now = time.monotonic()
+            if not ends:  # the clock starts with the first run, when the processes are there
+                ends = [now - (run.manifest.seconds or 0)] * (processes or 1)
+            ends.append(now)
+            done.append(amounts[point])
+            left = [amounts[other] for other in before]
+            remaining = duration(seconds_left(ends, done, left, processes)) if left and sum(done) else ""
             print(table.line(count, point.swept, *figures(run), f"{remaining:>9}"), flush=True)
 
 
