@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow.entities import RunData
 
 TEST_LOSS, TEST_ACCURACY, BASELINE = "final/test_loss", "final/test_accuracy", "final/baseline"
-CURVES = {"loss": "log", "accuracy": "linear"}  # the scale of their axis
+LOW = 0.007  # nats, a hundredth of the loss of a coin: on a log axis of less than two decades the page's labels overlap
 DASHBOARDS = {"dashboard": "all runs", "seeds": "mean over seeds"}
 SECTIONS = {"train": 2, "validation": 2, "in pairs": 2, "final": 3}  # charts in a row
 PAIRS = "in pairs"
@@ -42,7 +42,8 @@ def save(store: Store, study: str) -> None:
         varied = varied_settings([run.params for run in runs])
         present = store.client.get_experiment(experiment).tags
         figures = figures_of(runs)
-        states = compare(varied, figures), average(varied, figures, runs)
+        low = any(run.metrics.get("final/train_loss", 1) < LOW for run in runs)
+        states = compare(varied, figures, low), average(varied, figures, low, runs)
         for (key, name), state in zip(DASHBOARDS.items(), states, strict=True):
             packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
             tag, now = f"mlflow.sharedViewState.{key}", round(1000 * time.time())
@@ -82,10 +83,13 @@ def address(base: str, experiment: str, key: str = "dashboard") -> str:
     return f"{base}/#/experiments/{experiment}/runs?{view}"
 
 
-def compare(varied: Mapping[str, list[str]], figures: Sequence[str]) -> JSON:
-    """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings."""
+def compare(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool = True) -> JSON:
+    """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings.
+
+    Where ``low``, losses are so low that they need a log axis.
+    """
     loss, pair = figures[0], [figures[0], TEST_ACCURACY]
-    first, *others = shared(varied, figures)
+    first, *others = shared(varied, figures, low)
     of_all_runs = [name for name, values in varied.items() if "" not in values]  # a run without one would have no line
     charts = [
         first,  # the train loss, and beside it, in sight without scrolling, the settings
@@ -97,7 +101,7 @@ def compare(varied: Mapping[str, list[str]], figures: Sequence[str]) -> JSON:
     return page(charts, varied, figures, groupBy=None)
 
 
-def average(varied: Mapping[str, list[str]], figures: Sequence[str], runs: Sequence[RunData]) -> JSON:
+def average(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool, runs: Sequence[RunData]) -> JSON:
     """Return the dashboard of groups of runs that differ in their seed only: the mean, and the band they lie in.
 
     Where several settings vary, a group goes by one tag: the list of runs has no room for all their names.
@@ -108,7 +112,7 @@ def average(varied: Mapping[str, list[str]], figures: Sequence[str], runs: Seque
     closed = {f"{mode}.{key}.{group}": False for group in sorted(map(str, groups))[:100]}
     bars = [chart("BAR", "final", metricKey=name) for name in (figures[0], TEST_LOSS, TEST_ACCURACY)]
     grouping = {"aggregateFunction": "average", "groupByKeys": [{"mode": mode, "groupByData": key}]}
-    return page([*shared(varied, figures), *bars], varied, figures, groupBy=grouping, groupsExpanded=closed)
+    return page([*shared(varied, figures, low), *bars], varied, figures, groupBy=grouping, groupsExpanded=closed)
 
 
 def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
@@ -121,14 +125,14 @@ def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
     return found[:2]
 
 
-def shared(varied: Mapping[str, list[str]], figures: Sequence[str]) -> list[JSON]:
+def shared(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool) -> list[JSON]:
     """Return the charts of both dashboards: curves over iterations, and the final loss over two settings that vary."""
     same = {"xAxisScaleType": "log", "lineSmoothness": 0}
     charts = [
         chart("LINE", part, metricKey=name, selectedMetricKeys=[name], scaleType=scale, **same)
         for part in ("train", "validation")
         if f"final/{part}_loss" in figures
-        for name, scale in ((f"{part}/{curve}", scale) for curve, scale in CURVES.items())
+        for name, scale in ((f"{part}/loss", "log" if low else "linear"), (f"{part}/accuracy", "linear"))
     ]
     pairs = itertools.pairwise(axes(varied))
     return [*charts, *(chart("CONTOUR", PAIRS, xaxis=x, yaxis=y, zaxis=axis(figures[0])) for x, y in pairs)]
