@@ -38,12 +38,12 @@ def modes() -> dict[str, dict[str, str]]:
     return {"AVX2": TO_AVX2, "AVX-512": {}}
 
 
-def alone(arguments: list[str], mode: dict[str, str]) -> Any:
-    """Run a Python script in a process of its own, on one core with one thread; return the JSON of its last line."""
+def alone(arguments: list[str], mode: dict[str, str], threads: int = 1) -> Any:
+    """Run a Python script in a process of its own, with one thread on one core; return the JSON of its last line."""
     plain = {name: value for name, value in os.environ.items() if name not in TO_AVX2}
     done = subprocess.run(
-        ["taskset", "-c", str(CORE), sys.executable, "-W", "ignore", *arguments],
-        env=plain | ONE_THREAD | mode,
+        [*(["taskset", "-c", str(CORE)] if threads == 1 else []), sys.executable, "-W", "ignore", *arguments],
+        env=plain | dict.fromkeys(ONE_THREAD, str(threads)) | mode,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -285,6 +285,8 @@ printf '%s\n' "${COMPREPLY[@]}"
         ("dognet data=g", {"data=generated"}),
         ("dognet force=", {"force=true", "force=false"}),
         ("dognet --multirun experiment=w", {"experiment=width"}),
+        ("dognet data.validation", {"data.validation="}),
+        ("dognet data.k", set()),
         ("dognet re", {"report"}),
         ("dognet --mul", {"--multirun"}),
         ("dognet --multirun seed=1,2 re", set()),

@@ -122,12 +122,15 @@ def test_a_damaged_run_is_trained_again(finished: Path) -> None:
     assert (finished / "weights.npz").read_bytes() == before
 
 
-def test_a_run_that_is_trained_anew_is_there_until_the_training_is_over(finished: Path) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_run_that_is_trained_anew_is_there_until_the_training_is_over(
+    finished: Path, error: type[BaseException]
+) -> None:
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise error
 
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         run_once(settings(force=True), finished.parents[3], report=interrupt)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 

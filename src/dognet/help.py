@@ -62,10 +62,14 @@ def options(root: Path, group: str) -> list[str]:
 
 def choices(root: Path) -> list[str]:
     """Return the words that may stand on the command line: settings, their values, studies."""
-    words = [f"{name}=" for name in (*names(), "experiment") if name != "data.kind"]
+    settings = [name for name in names() if name != "data.kind"]
+    words = [f"{name}=" for name in (*settings, "experiment")]
     groups = "data", "method", "experiment"
     words += [f"{group}={option}" for group in groups for option in options(root, group)]
     of_methods = {name for file in root.glob("conf/method/*.yaml") for name in as_written(file) if name != "name"}
     words += [f"method.{name}=" for name in sorted(of_methods)]
-    words += [f"{name}={value}" for name in names() for value in bound(name).split(" or ") if " or " in bound(name)]
+    for name in settings:
+        values = bound(name).split(" or ")
+        if len(values) > 1 and not any(" " in value for value in values):
+            words += [f"{name}={value}" for value in values]
     return words

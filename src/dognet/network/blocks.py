@@ -1,8 +1,7 @@
 """The images of a training as every method sees them: mean loss and mean gradient, in blocks and on several threads.
 
-Blocks keep the hidden values in the processor's cache from one line of the gradient to the next; the blocks of a large
-layer are shared out to threads in parts. Both depend on the shape alone, and parts are added in their order: the number
-of threads does not change the result. Figures measured on one AVX2 core.
+A *part* is what one thread computes. A *block* is a piece of a part whose hidden values fit the processor's cache. Both
+depend on the shape alone, and parts are added in their order: the number of threads does not change the result.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ import numpy as np
 from dognet.network.gradient import Array, gradient, score
 
 CACHE = 2**14  # values of H in a block, 128 KiB: 2.2 times as fast as plain NumPy at 400 000 images, 4 pixels, 4 nodes
-IMAGES = 512  # at least, in a block: 7 times as fast at 784 pixels and 128 nodes as blocks of 5
-PARTS = 16  # at most, so that partial gradients take little memory
-VALUES = 25_000  # of the larger layer in a part, or its thread costs more than it saves
+IMAGES = 512  # fewest in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
+PARTS = 16  # at most, so that their gradients take little memory
+VALUES = 25_000  # fewest of the larger layer in a part: with less a thread costs more than it saves
 
 
 class Images:
@@ -49,7 +48,7 @@ class Images:
     def gradient(self, W1: Array, W2: Array) -> tuple[Array, Array]:
         """Return the gradient of the mean log loss along W1 and W2."""
         dW1, dW2 = self.sum_over(gradient, W1, W2)
-        dW1 *= W2[:-1].T / len(self)  # W2: the factor that ``gradient`` leaves out of dZ1
+        dW1 *= W2[:-1].T / len(self)  # W2: the factor that ``gradient`` leaves out
         dW2 /= len(self)
         return dW1, dW2
 

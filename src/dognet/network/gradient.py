@@ -34,7 +34,8 @@ def forward(X1: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
     """Return X2 and yhat of the images X1."""
     X2 = np.empty((len(W2), X1.shape[1]), W1.dtype)  # (h+1, n)
     X2[-1] = 1
-    logistic_of_minus(np.matmul(-W1.T, X1, out=X2[:-1]))  # (h, n)
+    minus_Z1 = np.matmul(-W1.T, X1, out=X2[:-1])  # (h, n), in the place of H
+    logistic_of_minus(minus_Z1)
     yhat = logistic_of_minus(-W2.T @ X2)  # (1, n)
     return X2, yhat
 
@@ -47,16 +48,19 @@ def logistic_of_minus(Z: Array) -> Array:
 
 
 def gradient(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
-    """Return dW1, which lacks its factor W2, and dW2, summed over the images X1 with y (n,), which is 0 or 1."""
+    """Return dW1 / W2 and dW2, summed over the images X1 with y (n,), which is 0 or 1.
+
+    W2 is the same for every image: the caller multiplies by it once.
+    """
     X2, yhat = forward(X1, W1, W2)  # (h+1, n), (1, n)
     H = X2[:-1]  # (h, n)
     dZ2 = yhat - y  # (1, n)
     dW2 = X2 @ dZ2.T  # (h+1, 1)
-    dZ1 = 1 - H  # (h, n)
-    dZ1 *= H
-    dZ1 *= dZ2  # its factor W2, the same for every image, is left to the update
-    dW1 = X1 @ dZ1.T  # (p+1, h)
-    return dW1, dW2
+    dZ1_by_W2 = 1 - H  # (h, n)
+    dZ1_by_W2 *= H
+    dZ1_by_W2 *= dZ2
+    dW1_by_W2 = X1 @ dZ1_by_W2.T  # (p+1, h)
+    return dW1_by_W2, dW2
 
 
 def score(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[float, int]:

@@ -61,10 +61,10 @@ def draw_weights(generator: np.random.Generator, p: int, h: int, dtype: Any) -> 
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to find the weights. Its fields are its settings; those in ``unused`` of the general ones do nothing."""
+    """A way to find the weights. Its fields are its settings; ``unused`` names the general ones that it ignores."""
 
     unused: ClassVar[tuple[str, ...]] = ()
-    dense: ClassVar[int] = 100  # recorded iterations before the stride grows: fewer where a point costs several of them
+    dense: ClassVar[int] = 100  # so many iterations are all recorded; less where recording costs as much as several
 
     @property
     @abstractmethod
@@ -88,7 +88,7 @@ def train(
     """
     recorded = set(recorded_iterations(iterations.stop, method.dense))
     with np.errstate(all="ignore"):  # the weights are checked instead
-        for iteration in range(iterations.start, iterations.stop + 1):
+        for iteration in range(iterations.start, iterations.stop + 1):  # at the last one nothing is updated
             if iteration in recorded:
                 if not (np.isfinite(state.W1).all() and np.isfinite(state.W2).all()):
                     raise FloatingPointError(
@@ -101,7 +101,7 @@ def train(
 
 
 def recorded_iterations(ITERS: int, dense: int = 100) -> Iterator[int]:
-    """Yield 0 to ITERS: every one to ``dense``, every tenth to 10 times ``dense``, and so on, and ITERS."""
+    """Yield every iteration up to ``dense``, every 10th up to 10·dense, every 100th up to 100·dense, …, and ITERS."""
     iteration, stride = 0, 1
     while iteration < ITERS:
         yield iteration

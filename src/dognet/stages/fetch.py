@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -238,7 +237,7 @@ def copy_from_project(settings: Settings) -> None:
         original = project_root() / file
         if original.is_file() and not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(original, file)
+            write(file, original.read_bytes())
 
 
 @stage("fetch")

@@ -50,5 +50,6 @@ def run_once(
         folders.finish(folder, data / "test.csv", manifest)
         return folders.read_run(folder)
     except Exception as error:
-        folders.fail(folder, settings, identity, manifest, error)
+        if not folders.finished(folder, name):  # with force a finished run stays until the new one is trained
+            folders.fail(folder, settings, identity, manifest, error)
         raise

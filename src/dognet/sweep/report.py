@@ -118,7 +118,7 @@ def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[s
             if not (best.folder / "weights.svg").is_file():
                 plot(best, root)
         with suppress(FileNotFoundError):
-            shutil.copyfile(best.folder / "weights.svg", folder / "weights.svg")
+            write(folder / "weights.svg", (best.folder / "weights.svg").read_bytes())
     return {path.stem: f"![{path.stem}]({path.name})" for path in folder.glob("*.svg")}
 
 

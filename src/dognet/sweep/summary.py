@@ -43,8 +43,10 @@ validation loss minus train loss at the end, the mean over the seeds in nats.
 """
 COMPARED = """## Neighbouring settings compared
 
-Runs are compared seed by seed, each with one that differs in this setting alone. Mean change: in percentage points of
-test accuracy. p: two-sided sign test, not corrected for the number of comparisons; below 0.05 a difference is clear.
+The test accuracies of runs are compared seed by seed, each run with one that differs in this setting alone. Mean
+change: in percentage points. Higher and lower: how many seeds gain and lose. p: how likely so uneven a split is if the
+setting makes no difference (two-sided sign test, not corrected for the number of comparisons). Below 0.05 the verdict
+is clear; above, there may be a difference that these seeds do not show.
 
 """
 
@@ -323,8 +325,8 @@ def compare(gains: pd.Series[float]) -> dict[str, str]:
     clear = "no clear difference" if p >= 0.05 else "higher" if higher > lower else "lower"
     counts = {"higher": f"{higher} of {len(gains)}", "lower": f"{lower} of {len(gains)}", "p": f"{p:.2g}"}
     if len(gains) < MIN_SEEDS:
-        return {"test accuracy": "too few seeds", "mean change": "–", **counts}
-    return {"test accuracy": clear, "mean change": f"{100 * gains.mean():+.2f}", **counts}
+        return {"verdict": "too few seeds", "mean change": "–", **counts}
+    return {"verdict": clear, "mean change": f"{100 * gains.mean():+.2f}", **counts}
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -155,7 +155,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     return {
         point: point.failure() or errors.get(point) or (changed if point in ended else killed)
         for point in todo
-        if not point.run()
+        if errors.get(point) or not point.run()
     }
 
 
