@@ -24,7 +24,7 @@ from dognet.network.methods.random_weights import RandomWeights
 from dognet.network.training import recorded_iterations
 from dognet.runs.digest import code_digest, digest, folder_name, hash_of
 from dognet.runs.folder import read_run
-from dognet.runs.run import Images
+from dognet.runs.run import ImagesId
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
 from dognet.tracking import dashboard, entry
@@ -217,7 +217,7 @@ def with_method(**values: object) -> Settings:
 
 
 def test_the_runs_of_gradient_descent_keep_their_folders_and_what_their_digest_holds() -> None:
-    usual, content = small(), Images(source="a", positive="b", pixels=("c",), train_sha256="d")
+    usual, content = small(), ImagesId(source="a", positive="b", pixels=("c",), train_sha256="d")
     plain = usual.training(defaults=False)
     assert plain == {"hiddenNodes": 4, "stepSize": 0.3, "ITERS": 150, "seed": 123}
     names = {

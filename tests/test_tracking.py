@@ -27,7 +27,7 @@ from sqlalchemy import create_engine
 
 from dognet.runs.digest import folder_name
 from dognet.runs.folder import FILES, RunError, read_run, runs_folder
-from dognet.runs.run import Point, curve_text
+from dognet.runs.run import CurvePoint, curve_text
 from dognet.settings import TrainingSettings
 from dognet.stages import once
 from dognet.stages.once import run_once
@@ -229,7 +229,7 @@ def test_a_study_in_the_bin_comes_back_when_it_gets_a_run(grid: Path) -> None:
 def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:
     folder = folders(grid)[0]
     run = read_run(folder)
-    (folder / "curve.csv").write_text(curve_text([Point(k, 1 / (k + 1), 0.5) for k in range(1000)]))
+    (folder / "curve.csv").write_text(curve_text([CurvePoint(k, 1 / (k + 1), 0.5) for k in range(1000)]))
     steps = [row.step for row in entry.metrics(run) if row.key == "train/loss"]
     assert len(steps) == len(set(steps)) == entry.POINTS
     assert (steps[0], steps[-1]) == (0, 999)

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from dognet.files import sha256_once
 from dognet.project import PACKAGE
-from dognet.runs.run import Images
+from dognet.runs.run import ImagesId
 from dognet.settings import Settings, TrainingSettings
 
 
-def identify(settings: Settings, folder: Path, pixels: Sequence[str]) -> Images:
+def identify(settings: Settings, folder: Path, pixels: Sequence[str]) -> ImagesId:
     """Return what identifies the images of a run: the files' content, the label to tell apart, the columns' names."""
     made = settings.data.model_dump(include={"train_rows", "seed"})  # of generated images
-    return Images(
+    return ImagesId(
         source=settings.source,
         positive=settings.data.positive,
         pixels=tuple(pixels),
@@ -32,19 +32,19 @@ def identify(settings: Settings, folder: Path, pixels: Sequence[str]) -> Images:
     )
 
 
-def digest(settings: TrainingSettings, images: Images, test_sha256: str) -> str:
+def digest(settings: TrainingSettings, images: ImagesId, test_sha256: str) -> str:
     """Return the hash of all that decides a run's result."""
     validation = {"validation_sha256": images.validation_sha256} if images.validation_sha256 else {}
     rest = {"ITERS": settings.ITERS, "test_sha256": test_sha256}
     return hash_of(identity(settings, images) | rest | validation)
 
 
-def trajectory(settings: TrainingSettings, images: Images) -> str:
+def trajectory(settings: TrainingSettings, images: ImagesId) -> str:
     """Return the hash that runs share which differ only in ITERS."""
     return hash_of(identity(settings, images))
 
 
-def identity(settings: TrainingSettings, images: Images) -> dict[str, object]:
+def identity(settings: TrainingSettings, images: ImagesId) -> dict[str, object]:
     """Return what decides the weights of every iteration; settings that have their default are left out."""
     values = settings.training(defaults=False)
     del values["ITERS"]

@@ -32,7 +32,7 @@ from pydantic import ValidationError
 from dognet.errors import UserError
 from dognet.files import sha256, sha256_once, write
 from dognet.runs.digest import code_digest, hash_of, trajectory
-from dognet.runs.run import Images, Manifest, Metrics, Provenance, Run, Versions
+from dognet.runs.run import ImagesId, Manifest, Metrics, Provenance, Run, Versions
 from dognet.settings import Model, TrainingSettings
 
 PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
@@ -53,7 +53,7 @@ def runs_folder(root: Path, study: str) -> Path:
 # --- write
 
 
-def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
+def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:
     """Make the folder ready for a run, which counts as unfinished until ``write_manifest``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("run.json", *FILES, *PICTURES, "traceback.txt"):
@@ -68,7 +68,7 @@ def begin(folder: Path, settings: TrainingSettings, images: Images) -> None:
     )
 
 
-def new_manifest(study: str, settings: TrainingSettings, images: Images) -> Manifest:
+def new_manifest(study: str, settings: TrainingSettings, images: ImagesId) -> Manifest:
     """Return what is known of a run before it is trained."""
     return Manifest(
         status="trained",
@@ -108,7 +108,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write(folder / "run.json", json.dumps(content | {"checksum": hash_of(content)}, indent=1) + "\n")
 
 
-def fail(folder: Path, settings: TrainingSettings, images: Images, manifest: Manifest, error: BaseException) -> Run:
+def fail(folder: Path, settings: TrainingSettings, images: ImagesId, manifest: Manifest, error: BaseException) -> Run:
     """Save a failed run: its settings, its error in run.json, the traceback beside it."""
     begin(folder, settings, images)
     write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
@@ -191,11 +191,11 @@ def read_manifest(folder: Path) -> Manifest:
     return model(path, Manifest, content)
 
 
-def read_config(folder: Path) -> tuple[TrainingSettings, Images]:
+def read_config(folder: Path) -> tuple[TrainingSettings, ImagesId]:
     """Read config.yaml."""
     path = folder / "config.yaml"
     content = parse(path, load_yaml)
-    images = model(path, Images, content.pop("data", {}))
+    images = model(path, ImagesId, content.pop("data", {}))
     return model(path, TrainingSettings, content), images
 
 
@@ -241,7 +241,7 @@ def finished(folder: Path, digest: str) -> Run | None:
     return run if run.finished and run.manifest.digest == digest else None
 
 
-def reason_to_train(folder: Path, images: Images, test_sha256: str) -> str:
+def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
     """Return why the run of a folder, which is not finished with the wanted digest, has to be trained."""
     if not (folder / "run.json").is_file():
         return "new"
@@ -273,7 +273,7 @@ def ended_runs(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
                 damaged.append(str(error))
 
 
-def longest_shorter(folder: Path, settings: TrainingSettings, images: Images) -> Run | None:
+def longest_shorter(folder: Path, settings: TrainingSettings, images: ImagesId) -> Run | None:
     """Return the finished run beside ``folder`` on the same trajectory with the most ITERS below the wanted ones.
 
     Its validation images must be the same too, or the longer run's curve would begin with figures of others.

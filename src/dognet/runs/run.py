@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from dognet.settings import Model, TrainingSettings
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """A recorded iteration: loss in nats and share of right answers on the images, before its update."""
 
     iteration: int
@@ -21,7 +21,7 @@ class Point(NamedTuple):
     validation_accuracy: float | None = None
 
 
-class Images(Model):
+class ImagesId(Model):
     """The images of a run, by content. The settings that made them are given where they were made on the spot."""
 
     source: str  # the folder in data/
@@ -122,7 +122,7 @@ class Run:
 
     folder: Path
     settings: TrainingSettings
-    images: Images
+    images: ImagesId
     manifest: Manifest
     metrics: Metrics | None  # None for a failed run
 
@@ -137,26 +137,26 @@ class Run:
         assert self.metrics is not None, f"{self.folder} has failed"
         return self.metrics
 
-    def curve(self) -> list[Point]:
+    def curve(self) -> list[CurvePoint]:
         """Read the recorded iterations from curve.csv."""
         return read_curve(self.folder / "curve.csv")
 
 
-def curve_text(points: list[Point]) -> str:
+def curve_text(points: list[CurvePoint]) -> str:
     """Return curve.csv, with 10 significant digits: another CPU's last bits don't change the file."""
     rows = [
         ",".join([f"{iteration}", *(f"{figure:.10g}" for figure in figures if figure is not None)])
         for iteration, *figures in points
     ]
-    names = [name for name, value in zip(Point._fields, points[0], strict=True) if value is not None]
+    names = [name for name, value in zip(CurvePoint._fields, points[0], strict=True) if value is not None]
     return "\n".join([",".join(names), *rows]) + "\n"
 
 
-def read_curve(path: Path) -> list[Point]:
+def read_curve(path: Path) -> list[CurvePoint]:
     """Read curve.csv."""
     _, *rows = path.read_text(encoding="utf-8").splitlines()
     cells = (row.split(",") for row in rows)
-    return [Point(int(iteration), *map(float, figures)) for iteration, *figures in cells]
+    return [CurvePoint(int(iteration), *map(float, figures)) for iteration, *figures in cells]
 
 
 def chosen_by(figures: Collection[str]) -> str:
@@ -164,6 +164,6 @@ def chosen_by(figures: Collection[str]) -> str:
     return "validation_loss" if "validation_loss" in figures else "train_loss"
 
 
-def first_infinite(points: list[Point]) -> int | None:
+def first_infinite(points: list[CurvePoint]) -> int | None:
     """Return the first recorded iteration whose loss is infinite, if there is one."""
     return next((point.iteration for point in points if math.isinf(point.train_loss)), None)

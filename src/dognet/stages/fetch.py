@@ -20,7 +20,7 @@ from dognet.files import sha256, sha256_once, stamp, write
 from dognet.interrupt import stage
 from dognet.project import project_root
 from dognet.runs.digest import hash_of, identify
-from dognet.runs.run import Images
+from dognet.runs.run import ImagesId
 from dognet.settings import Csv, Generated, Lecture, Model, Settings
 
 RAW_LECTURE = Path("data", "raw", "lecture")  # the folder that data.dvc pins
@@ -36,7 +36,7 @@ class Fetched(Model):
     labels: dict[str, tuple[str, ...]]  # that occur in each part
 
 
-def fetch(settings: Settings, root: Path, command: str = "dognet") -> Images:
+def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     """Write train.csv, validation.csv and test.csv below ``root``/data/<source>/ and return what identifies them.
 
     Without validation images, validation.csv has a header only: DVC wants every out of a stage to be there.

@@ -20,7 +20,7 @@ from dognet.interrupt import stage
 from dognet.network import InputError, NNet, PixelWarning, Report, State, scorer, work
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
-from dognet.runs.run import Images, Manifest, Point, Run, curve_text
+from dognet.runs.run import CurvePoint, ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
 SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
@@ -32,7 +32,13 @@ def work_of(settings: TrainingSettings, done: int = 0) -> float:
 
 
 def train(
-    settings: Settings, identity: Images, data: Path, folder: Path, manifest: Manifest, *, report: Report | None = None
+    settings: Settings,
+    identity: ImagesId,
+    data: Path,
+    folder: Path,
+    manifest: Manifest,
+    *,
+    report: Report | None = None,
 ) -> Manifest:
     """Train on ``data``/train.csv and write config.yaml, weights.npz, snapshots.npz and curve.csv into ``folder``.
 
@@ -54,7 +60,7 @@ def train(
     net = NNet()
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
-        points.append(Point(iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
+        points.append(CurvePoint(iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
         if iteration in wanted:
             snapshots[iteration] = State(*net.weights()).copy()
         if report is not None:
@@ -72,7 +78,7 @@ def train(
     return manifest.model_copy(update={"seconds": seconds, "reading": reading, "continued_from": resumed})
 
 
-def from_shorter(shorter: Run | None) -> tuple[list[Point], dict[int, State], tuple[int, State] | None]:
+def from_shorter(shorter: Run | None) -> tuple[list[CurvePoint], dict[int, State], tuple[int, State] | None]:
     """Return the recorded points and snapshots of a shorter run, and where training resumes; nothing without one."""
     if shorter is None:
         return [], {}, None

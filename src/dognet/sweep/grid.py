@@ -16,7 +16,7 @@ from dognet.errors import UserError
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name, trajectory
-from dognet.runs.run import Images, Run
+from dognet.runs.run import ImagesId, Run
 from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
 from dognet.study import Study
@@ -30,13 +30,13 @@ class SweepError(UserError):
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class PlannedRun:
     """One run of a grid: its settings, its folder, and the digest of its result."""
 
     swept: dict[str, str]  # the settings in which the runs of the sweep differ
     settings: Settings
     folder: Path
-    images: Images
+    images: ImagesId
     test_sha256: str
     digest: str
     trajectory: str
@@ -74,7 +74,7 @@ class Grid:
     """A sweep before it starts: the settings that all runs share as words, and the points."""
 
     fixed: list[str]
-    points: list[Point]
+    points: list[PlannedRun]
 
 
 def named(settings: Mapping[str, object]) -> str:
@@ -82,7 +82,7 @@ def named(settings: Mapping[str, object]) -> str:
     return " ".join(f"{name}={value}" for name, value in settings.items() if value not in (NOT_USED, "–"))
 
 
-def points_of_study(root: Path, study: Study) -> list[Point]:
+def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
     """Return every point of a study's grid; fetches the images."""
     return make_grid(read_words(study.words(), root, multirun=True), root).points
 
@@ -200,10 +200,10 @@ def concerning(points: Sequence[str], n_points: int) -> str:
     return f" ({points[0]})" if len(points) == 1 else f" ({len(points)} of {n_points} runs, the first {points[0]})"
 
 
-def locate(grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[Point]:
+def locate(grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[PlannedRun]:
     """Return the points of a grid, each once; fetches their images."""
-    points: dict[Path, Point] = {}
-    fetched: dict[tuple[str, str], Images] = {}
+    points: dict[Path, PlannedRun] = {}
+    fetched: dict[tuple[str, str], ImagesId] = {}
     for swept, settings in grid:
         key = settings.source, settings.data.positive
         if key not in fetched:
@@ -212,7 +212,7 @@ def locate(grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[
         test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
         folder = folders.runs_folder(root, settings.study) / folder_name(settings)
         name = digest(settings, identity, test_sha256)
-        point = Point(swept, settings, folder, identity, test_sha256, name, trajectory(settings, identity))
+        point = PlannedRun(swept, settings, folder, identity, test_sha256, name, trajectory(settings, identity))
         points.setdefault(folder, point)
         assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
     return list(points.values())

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dognet.runs.run import Point, Run
+from dognet.runs.run import CurvePoint, Run
 from dognet.sweep.grid import named
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def what_iterations_are(runs: pd.DataFrame) -> str:
     return "; ".join(f"{what} (`method={method}`)" for method, what in found.items())
 
 
-def overfits_from(points: Sequence[Point]) -> float:
+def overfits_from(points: Sequence[CurvePoint]) -> float:
     """Return the iteration of the lowest validation loss where a run overfits from there on, else NaN."""
     validated = [(point.validation_loss, point) for point in points if point.validation_loss is not None]
     if not validated:

@@ -27,7 +27,7 @@ from dognet.settings import Settings
 from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
-from dognet.sweep.grid import Grid, Point, SweepError, make_grid
+from dognet.sweep.grid import Grid, PlannedRun, SweepError, make_grid
 from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
@@ -54,13 +54,13 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
         raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
 
-def points_to_do(grid: Grid, *, force: bool) -> list[Point]:
+def points_to_do(grid: Grid, *, force: bool) -> list[PlannedRun]:
     """Return the points that are not finished: short runs first, since longer ones resume from them; then wide ones."""
     todo = [point for point in grid.points if force or point.run() is None]
     return sorted(todo, key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
 
 
-def describe(grid: Grid, todo: Sequence[Point], root: Path, launcher: DictConfig) -> str:
+def describe(grid: Grid, todo: Sequence[PlannedRun], root: Path, launcher: DictConfig) -> str:
     """Return how many runs are to do, why, and how long they take."""
     finished = [run for point in grid.points if point not in todo and (run := point.run())]
     timed = finished or [run for run in ended_runs(runs_folder(root, grid.points[0].settings.study)) if run.finished]
@@ -120,7 +120,7 @@ class JobLoader:
         return OmegaConf.create({"job": job, "hydra": master_config.hydra})
 
 
-def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence[Point]) -> dict[Point, str]:
+def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence[PlannedRun]) -> dict[PlannedRun, str]:
     """Run the points with Hydra's launcher and return the errors of those that failed."""
     jobs_context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=context.callbacks)
     launcher = Plugins.instance().instantiate_launcher(jobs_context, work, config)
@@ -130,9 +130,9 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
     before = {point: point.ended_at() for point in todo}
-    errors: dict[Point, str | None] = {}
+    errors: dict[PlannedRun, str | None] = {}
 
-    def run(points: Sequence[Point]) -> bool:
+    def run(points: Sequence[PlannedRun]) -> bool:
         try:
             jobs = launcher.launch([[job_of(point, grid)] for point in points], initial_job_idx=0)
         except BrokenExecutor:  # a worker was killed, and all others with it
@@ -159,7 +159,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     }
 
 
-def job_of(point: Point, grid: Grid) -> str:
+def job_of(point: PlannedRun, grid: Grid) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
     words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dognet.interrupt import print_no_more
 from dognet.runs.run import Run
 from dognet.stages.train import work_of
-from dognet.sweep.grid import Point
+from dognet.sweep.grid import PlannedRun
 
 NUMBER = re.compile(r"[\d.e+-]+")
 FILES = 0.03  # seconds: what a run takes beside its iterations and the reading of its images
 FIGURES = "train loss", "test accuracy", "seconds", "time left"
 
 
-def work_to_do(todo: Sequence[Point], points: Sequence[Point]) -> dict[Point, float]:
+def work_to_do(todo: Sequence[PlannedRun], points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
     """Return about how much each point has to compute, where a longer run resumes from a shorter one."""
     lengths: dict[str, list[int]] = {}
     for point in points:
@@ -49,7 +49,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def plan(todo: Sequence[Point], points: Sequence[Point], timed: Sequence[Run], processes: int | None) -> str:
+def plan(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], timed: Sequence[Run], processes: int | None) -> str:
     """Return how many runs there are, how many are finished, why the others are to do, and how long they take.
 
     ``timed`` are finished runs from which the time is estimated; ``processes`` is None on a cluster.
@@ -72,7 +72,7 @@ def plan(todo: Sequence[Point], points: Sequence[Point], timed: Sequence[Run], p
 class Table:
     """The columns of a sweep: whole in a file; on a terminal as many as it has room for, long values shortened."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
+    def __init__(self, points: Sequence[PlannedRun]) -> None:
         self.room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         self.digits = len(str(len(points)))
         columns = {name: [self.shortened(point.swept[name]) for point in points] for name in points[0].swept}
@@ -118,7 +118,7 @@ def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[fl
 
 
 @contextmanager
-def progress(todo: Sequence[Point], points: Sequence[Point], processes: int | None) -> Iterator[None]:
+def progress(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes: int | None) -> Iterator[None]:
     """Print a line for each run when it ends, as its folder shows: that works with every launcher."""
 
     def watch() -> None:
@@ -138,7 +138,9 @@ def progress(todo: Sequence[Point], points: Sequence[Point], processes: int | No
         thread.join()
 
 
-def show(before: dict[Point, int], points: Sequence[Point], processes: int | None, ended: threading.Event) -> None:
+def show(
+    before: dict[PlannedRun, int], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
+) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
     if not before:
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dognet.runs.folder import PIPELINE
-from dognet.runs.run import Images, Manifest, Point, Run, first_infinite
+from dognet.runs.run import CurvePoint, ImagesId, Manifest, Run, first_infinite
 from dognet.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def short_names() -> dict[str, str]:
     return short
 
 
-def run_name(settings: TrainingSettings, images: Images, omit: str = "") -> str:
+def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> str:
     """Return the name of a run on MLflow's page, short enough for a legend of many: settings that are not default."""
     short, words = short_names(), []
     for name, value in settings.training(defaults=False).items():
@@ -91,7 +91,7 @@ def metrics(run: Run) -> list[Metric]:
     rows = [
         Metric(name.replace("_", "/", 1), value, start + (end - start) * point.iteration // last, point.iteration)
         for point in points
-        for name, value in zip(Point._fields[1:], point[1:], strict=True)
+        for name, value in zip(CurvePoint._fields[1:], point[1:], strict=True)
         if value is not None
     ]
     figures = run.figures.figures() | ({} if run.manifest.seconds is None else {"seconds": run.manifest.seconds})
