@@ -13,7 +13,8 @@ from conftest import REPOSITORY
 from pydantic import TypeAdapter, ValidationError
 
 from dognet.conf import compose
-from dognet.project import ProjectError, project_root
+from dognet.errors import UserError
+from dognet.project import project_root
 from dognet.settings import (
     EXECUTION,
     Data,
@@ -395,7 +396,7 @@ def test_the_root_is_given_by_dvc_or_found_upwards(tmp_path: Path, monkeypatch: 
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    with pytest.raises(ProjectError, match="no project here or above"):
+    with pytest.raises(UserError, match="no project here or above"):
         project_root()
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "conf").mkdir()

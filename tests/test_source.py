@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run, edit, environment, wait_until
 
-from dognet.project import ProjectError, check_source
+from dognet.errors import UserError
+from dognet.project import check_source
 
 
 def installed(source: Path, folder: Path, *, editable: bool) -> dict[str, str]:
@@ -117,7 +118,7 @@ def test_a_stage_started_on_another_checkouts_code_says_so_in_one_line(project: 
     source = project.resolve() / "src"
     assert answer.stderr == f"train: the code that runs is not {source}/dognet: set PYTHONPATH to {source}\n"
     assert answer.returncode == 1
-    with pytest.raises(ProjectError, match="the code that runs is not"):  # as the workers of a sweep do
+    with pytest.raises(UserError, match="the code that runs is not"):  # as the workers of a sweep do
         check_source(project)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from dognet.errors import UserError
 from dognet.interrupt import interruptible
-from dognet.project import ProjectError, project_root, run_own_source
+from dognet.project import project_root, run_own_source
 
 SUBCOMMANDS = {  # name: its module, and what it does
     "ui": ("dognet.tracking.ui", "compare the runs in the browser"),
@@ -34,7 +35,7 @@ def main() -> None:
         try:
             Path.cwd()
         except FileNotFoundError:
-            raise ProjectError("the current folder has been deleted: cd into one that is there") from None
+            raise UserError("the current folder has been deleted: cd into one that is there") from None
         if words == ["--version"]:
             print(f"dognet {metadata.version('dognet')}")
             return

@@ -11,10 +11,6 @@ from dognet.errors import UserError
 PACKAGE = Path(__file__).resolve().parent
 
 
-class ProjectError(UserError):
-    """There is no project here, or its code is not the code that runs."""
-
-
 def project_root() -> Path:
     """Return the project's root: $DVC_ROOT, else the nearest folder upwards that has a dvc.yaml and a conf/."""
     if "DVC_ROOT" in os.environ:
@@ -23,7 +19,7 @@ def project_root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / "conf" / "config.yaml").is_file():
             return folder
-    raise ProjectError(f"{here}: no project here or above (no folder with dvc.yaml and conf/): cd into your clone")
+    raise UserError(f"{here}: no project here or above (no folder with dvc.yaml and conf/): cd into your clone")
 
 
 def source_of(root: Path) -> Path:
@@ -32,9 +28,9 @@ def source_of(root: Path) -> Path:
 
 
 def check_source(root: Path) -> None:
-    """Raise ProjectError unless the running code is the source below ``root``, which DVC hashes and Git commits."""
+    """Raise UserError unless the running code is the source below ``root``, which DVC hashes and Git commits."""
     if source_of(root) != PACKAGE:
-        raise ProjectError(f"the code that runs is not {source_of(root)}: set PYTHONPATH to {root.resolve() / 'src'}")
+        raise UserError(f"the code that runs is not {source_of(root)}: set PYTHONPATH to {root.resolve() / 'src'}")
 
 
 def run_own_source(root: Path) -> None:
@@ -46,7 +42,7 @@ def run_own_source(root: Path) -> None:
     if source_of(root) == PACKAGE:
         return
     if not (source_of(root) / "cli.py").is_file():
-        raise ProjectError(f"{source_of(root)}: no source there: cd into a clone of the project")
+        raise UserError(f"{source_of(root)}: no source there: cd into a clone of the project")
     if os.environ.get("PYTHONPATH", "").split(os.pathsep)[0] == str(root.resolve() / "src"):
         check_source(root)  # it was started anew already: say what is wrong instead of trying for ever
     environment = os.environ | {"PYTHONPATH": python_path(root)}

@@ -26,10 +26,6 @@ from dognet.settings import PLAIN_NAME, SettingsError, TrainingSettings, as_writ
 SOLVED = 0.99  # the test accuracy from which a run has solved its task, where the study says nothing else
 
 
-class StudyError(UserError):
-    """A study file that can't be used: which, and why."""
-
-
 @dataclass(frozen=True)
 class Study:
     """A question, and the settings of the runs that answer it, as text."""
@@ -53,11 +49,11 @@ def study_files(root: Path) -> dict[str, Path]:
 
 
 def find_study(name: str, root: Path) -> Study:
-    """Return the study of this name; StudyError names those that there are."""
+    """Return the study of this name; UserError names those that there are."""
     files = study_files(root)
     if name not in files:
         there = f"there are {', '.join(files)}" if files else "no study has a file: experiments/<study>/study.yaml"
-        raise StudyError(f"experiment={name}: no such study, {there}")
+        raise UserError(f"experiment={name}: no such study, {there}")
     return read_study(files[name])
 
 
@@ -66,20 +62,20 @@ def read_study(path: Path) -> Study:
     try:
         values = as_written(path)
     except SettingsError as error:
-        raise StudyError(str(error)) from error
+        raise UserError(str(error)) from error
     name = path.parent.name
     if not PLAIN_NAME.fullmatch(name):
-        raise StudyError(f"{path}: a study's folder must be {bound('study')}")
+        raise UserError(f"{path}: a study's folder must be {bound('study')}")
     match values:
         case {"hydra": {"sweeper": {"params": dict(grid), **other_sweeper}, **other_hydra}, **fixed}:
             strange = [f"hydra.sweeper.{key}" for key in other_sweeper] + [f"hydra.{key}" for key in other_hydra]
         case _:
-            raise StudyError(f"{path}: a study has its grid under hydra.sweeper.params, as in seed: 1,2,3")
+            raise UserError(f"{path}: a study has its grid under hydra.sweeper.params, as in seed: 1,2,3")
     solved = check_solved(path, fixed.pop("solved", str(SOLVED)))
     check_names(path, fixed, grid, strange)
     for key, value in [*fixed.items(), *grid.items()]:
         if not isinstance(value, str) or "${" in value:
-            raise StudyError(
+            raise UserError(
                 f"{path}: {key} must be a plain value, or in the grid several with commas, no brackets, got {value!r}"
             )
     question, *notes = [*header(path)] or [f"What do the runs of {name} show?"]
@@ -93,22 +89,22 @@ def check_solved(path: Path, value: Any) -> float:
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number <= 1:
-        raise StudyError(f"{path}: solved must be a test accuracy above 0 and at most 1, got {value!r}")
+        raise UserError(f"{path}: solved must be a test accuracy above 0 and at most 1, got {value!r}")
     return number
 
 
 def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange: list[str]) -> None:
-    """Raise StudyError at a name that is no setting of the runs."""
+    """Raise UserError at a name that is no setting of the runs."""
     settings = list(TrainingSettings.model_fields)
     strange = strange + [key for key in fixed if key not in settings and not key.startswith("method.")]
     strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
     for key in [*fixed, *grid]:
         if key not in settings and (near := difflib.get_close_matches(key, settings, n=1)):
-            raise StudyError(f"{path}: no setting {key}: did you mean {near[0]}?")
+            raise UserError(f"{path}: no setting {key}: did you mean {near[0]}?")
         if key in fixed and key not in settings and is_sweepable(key) and not key.startswith("method."):
-            raise StudyError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
+            raise UserError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
     if strange:
-        raise StudyError(
+        raise UserError(
             f"{path}: {', '.join(strange)} is not allowed: a study holds {listed(settings)}, solved, a grid"
         )
 

@@ -22,11 +22,11 @@ class StudySweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Train what is to do of the grid."""
-        from dognet.sweep.grid import SweepError
+        from dognet.errors import UserError
         from dognet.sweep.sweeper import sweep
 
         if not isinstance(self.params, Mapping):
-            raise SweepError(f"hydra.sweeper.params must be a grid, as in {{seed: '1,2'}}, got {self.params!r}")
+            raise UserError(f"hydra.sweeper.params must be a grid, as in {{seed: '1,2'}}, got {self.params!r}")
         named = {word.partition("=")[0] for word in arguments}
         grid = [f"{name}={values}" for name, values in self.params.items() if name not in named]
         sweep(self.context, self.settings, [*grid, *arguments])

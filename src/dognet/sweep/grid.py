@@ -12,7 +12,6 @@ from typing import Any
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 
 from dognet.conf import GROUPS, composed, is_used, validate
-from dognet.errors import UserError
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name, trajectory
@@ -23,10 +22,6 @@ from dognet.study import Study
 from dognet.sweep.words import parse, read_words
 
 NOT_USED = ""  # the value of a setting that a run's method does not use
-
-
-class SweepError(UserError):
-    """What keeps a sweep from starting, or the runs of it that failed: a line each."""
 
 
 @dataclass(frozen=True, eq=False)

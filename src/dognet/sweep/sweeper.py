@@ -20,6 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder
@@ -27,16 +28,16 @@ from dognet.settings import Settings
 from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
-from dognet.sweep.grid import Grid, PlannedRun, SweepError, make_grid
+from dognet.sweep.grid import Grid, PlannedRun, make_grid
 from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 
 def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
-    """Train what is to do of the grid that the words ask for; SweepError names the runs that failed."""
+    """Train what is to do of the grid that the words ask for; UserError names the runs that failed."""
     launcher = config.hydra.launcher
     if launcher.get("n_jobs") == 0:
-        raise SweepError("hydra.launcher.n_jobs must be a number of processes, or -1 for all cores, got 0")
+        raise UserError("hydra.launcher.n_jobs must be a number of processes, or -1 for all cores, got 0")
     root = project_root()
     grid = make_grid(words, root)
     settings = grid.points[0].settings  # study, force, plan and tracking_uri are the same in all
@@ -51,7 +52,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
                 failures = launch(context, config, grid, todo)
             conclude(settings.study, root)  # while the last runs are recorded
     if failures:
-        raise SweepError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
+        raise UserError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
 
 def points_to_do(grid: Grid, *, force: bool) -> list[PlannedRun]:
@@ -97,7 +98,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         where = os.path.relpath(folder)
-        raise SweepError(f"another sweep is at work in {where}: wait until it has ended, or end it") from None
+        raise UserError(f"another sweep is at work in {where}: wait until it has ended, or end it") from None
     try:
         yield
     finally:
@@ -139,7 +140,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
             return False
         except TimeoutError as error:  # joblib's own; it gives up the whole sweep
             timeout = config.hydra.launcher.get("timeout")
-            raise SweepError(f"a run took longer than hydra.launcher.timeout={timeout} s: give it more") from error
+            raise UserError(f"a run took longer than hydra.launcher.timeout={timeout} s: give it more") from error
         errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
         return True
 

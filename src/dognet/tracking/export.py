@@ -34,10 +34,6 @@ HERE = Path(__file__).resolve().parent
 OPEN = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
 
 
-class ExportError(UserError):
-    """What can't be exported: which, why, the way out."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet export``."""
     parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
@@ -51,16 +47,14 @@ def command(options: argparse.Namespace, root: Path, run: Run) -> None:
     Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
     """
     if not run.finished:
-        raise ExportError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
+        raise UserError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
     folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
     if folder:
         folder = folder.resolve()
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise ExportError(
-                f"{os.path.relpath(folder)} is there already: delete it, or name another folder with --to"
-            )
+            raise UserError(f"{os.path.relpath(folder)} is there already: delete it, or name another folder with --to")
     if options.register is not None and not PLAIN_NAME.fullmatch(options.register):
-        raise ExportError(f"--register must be {bound('study')}, got {options.register!r}")
+        raise UserError(f"--register must be {bound('study')}, got {options.register!r}")
     print(f"{os.path.relpath(run.folder)}: {run.figures.summary()}")
     if folder:
         export(run, folder)

@@ -20,10 +20,6 @@ HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's As
 NO_RUNS = "MLflow has no runs yet: dognet trains one, `dognet sync` records what is trained"
 
 
-class ServerError(UserError):
-    """The page can't be shown: why."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet ui``."""
     parser.add_argument("study", nargs="?", help="only this one")
@@ -37,7 +33,7 @@ def command(options: argparse.Namespace, root: Path) -> None:
         show(Store(uri, root), options.study, without_password(uri))
         return
     if (file := sqlite_file(uri)) and not file.exists():
-        raise ServerError(NO_RUNS)
+        raise UserError(NO_RUNS)
     with listen(options.port) as listener:
         port = listener.getsockname()[1]
         show(Store(uri, root), options.study, f"http://{HOST}:{port}")
@@ -49,9 +45,9 @@ def show(store: Store, study: str | None, base: str) -> None:
     """Print the addresses of the dashboards of this study, or of each with runs, the latest first; update them."""
     studies = store.studies()
     if not studies:
-        raise ServerError(NO_RUNS)
+        raise UserError(NO_RUNS)
     if study and study not in studies:
-        raise ServerError(f"MLflow has no study {study}, it has {', '.join(studies)}; `dognet sync` records runs")
+        raise UserError(f"MLflow has no study {study}, it has {', '.join(studies)}; `dognet sync` records runs")
     chosen = [study] if study else list(studies)
     for name in chosen:
         dashboard.save(store, name)
@@ -65,7 +61,7 @@ def listen(wanted: int | None = None) -> socket.socket:
     for port in (wanted,) if wanted else (5000, 0):
         with suppress(OSError, OverflowError):
             return socket.create_server(("127.0.0.1", port), backlog=100)  # a browser waits until the server is up
-    raise ServerError(f"port {wanted} is not free: leave --port out, and a free one is taken")
+    raise UserError(f"port {wanted} is not free: leave --port out, and a free one is taken")
 
 
 def serve(uri: str, listener: socket.socket) -> None:
