@@ -152,7 +152,7 @@ class NNet:
             raise InputError(f"X must have {len(W1) - 1} columns, one a pixel, got {X.shape[1]}")
         X1 = with_ones(X, W1.dtype)
         with one_blas_thread(), np.errstate(over="ignore"):
-            blocks = [forward(X1[:, block], W1, W2)[1][0] for block in image_blocks(len(X), W1.shape[1])]
+            blocks = [forward(X1[:, block], W1, W2)[1][0] for block in image_blocks(len(X), *W1.shape)]
         yhat = np.concatenate(blocks)  # (n,)
         if type == "probs":
             return yhat
