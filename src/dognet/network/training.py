@@ -33,7 +33,7 @@ class State:
         return cls(*draw_weights(generator, p, h, dtype), generator)
 
     def arrays(self) -> dict[str, Array]:
-        """Return all of it as arrays by name, as they are saved."""
+        """Return the whole state as arrays by name, as they are saved."""
         arrays = {"W1": self.W1, "W2": self.W2, **self.memory}
         if self.generator is not None:  # of one width, so that states can be compared
             arrays["generator"] = np.array(f"{json.dumps(self.generator.bit_generator.state):<256}".encode())
@@ -41,7 +41,7 @@ class State:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> State:
-        """Return the state that ``arrays()`` was called on."""
+        """Return the state whose ``arrays()`` these are."""
         memory = {name: arrays[name].copy() for name in arrays if name not in ("W1", "W2", "generator")}
         state = cls(arrays["W1"], arrays["W2"], memory=memory)
         if "generator" in arrays:
@@ -61,7 +61,7 @@ def draw_weights(generator: np.random.Generator, p: int, h: int, dtype: Any) -> 
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to find the weights. Its fields are its settings; those in ``unused`` of the general ones do nothing."""
+    """A way to find the weights. Its fields are its settings; the general settings in ``unused`` have no effect."""
 
     unused: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[int] = 100  # recorded iterations before the stride grows: fewer where a point costs several of them
@@ -101,7 +101,7 @@ def train(
 
 
 def recorded_iterations(ITERS: int, dense: int = 100) -> Iterator[int]:
-    """Yield 0 to ITERS: every one to ``dense``, every tenth to 10 times ``dense``, and so on, and ITERS."""
+    """Yield iterations: every one up to ``dense``, every tenth up to 10 times ``dense`` and so on, and ITERS itself."""
     iteration, stride = 0, 1
     while iteration < ITERS:
         yield iteration

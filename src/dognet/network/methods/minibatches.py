@@ -35,7 +35,7 @@ class Minibatches(Method):
         return f"an update on {self.batchSize} images"
 
     def start(self, state: State, images: Images) -> None:
-        """Stand still, at the end of a pass."""
+        """Begin at the end of a pass, with a last step of 0."""
         order, position = np.arange(len(images)), np.array(len(images))
         state.memory |= {"step1": 0 * state.W1, "step2": 0 * state.W2, "order": order, "position": position}
 
