@@ -61,7 +61,7 @@ def find_home() -> None:
 
 def show_help(root: Path) -> None:
     """Print the help."""
-    from dognet.help import help_text  # pydantic with it, and Ctrl-C meanwhile must find ``interruptible``
+    from dognet.help import help_text  # imports pydantic too: Ctrl-C during that must be handled already
 
     print(help_text(root, {f"dognet {name}": text for name, (_, text) in SUBCOMMANDS.items()}), end="")
 
@@ -83,7 +83,7 @@ def complete(words: Sequence[str], root: Path) -> None:
 
 
 def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
-    """Run a subcommand on its own options; those on runs take folders of runs, and studies for their best run."""
+    """Run a subcommand with its own options; one on runs takes run folders, or studies for their best run."""
     module = importlib.import_module(SUBCOMMANDS[name][0])
     parser = argparse.ArgumentParser(f"dognet {name}", description=module.command.__doc__)
     module.add_arguments(parser)
@@ -101,7 +101,7 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
 
 def run_hydra(words: Sequence[str], root: Path) -> None:
     """Let Hydra compose the settings and train: one run, or with --multirun a sweep."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: threads of ours share the work
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: our own threads share the work
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
     from dognet.sweep import single
     from dognet.sweep.words import read_words

@@ -1,4 +1,4 @@
-"""The one reader of conf/: Hydra composes, the models of settings.py validate, the stages and ``dognet`` agree."""
+"""The one reader of conf/, for the stages and for ``dognet``: Hydra composes, the models of settings.py validate."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from dognet.settings import (
 
 VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
 HERE = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
-GROUPS = ("data", "method")  # second and third of the defaults choose a file of each
+GROUPS = ("data", "method")  # the second and third of the defaults choose a file of each
 
 
 def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
-    """Return the settings that conf/ and the overrides make; SettingsError has a line for each mistake."""
+    """Return the settings that conf/ and the overrides give; SettingsError has a line for each mistake."""
     values, choice = composed(root, overrides)
     return validate(values, choice, root / "conf")
 
 
 def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] = ()) -> tuple[dict[str, Any], str]:
-    """Return the values that Hydra makes of conf/ and the overrides, and the name of the images' file in conf/data/.
+    """Return the values that Hydra makes from conf/ and the overrides, and the name of the images' file in conf/data/.
 
     ``swept`` are settings that get their values later.
     """
@@ -69,7 +69,7 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
 def checked(
     choices: Mapping[str, str], config: DictConfig, overridden: Collection[str], conf: Path
 ) -> tuple[dict[str, Any], str]:
-    """Return what Hydra composed without Hydra's own settings, and the name of the images' file, which is a choice.
+    """Return the composed values without Hydra's own settings, and the name of the chosen images' file.
 
     ``overridden`` are the settings that the command line or a study gives; all others must come from the files that
     DVC looks at.
@@ -89,7 +89,7 @@ def checked(
 
 
 def one_line(error: BaseException) -> str:
-    """Return what Hydra, OmegaConf or the YAML reader found wrong in one line."""
+    """Return in one line what Hydra, OmegaConf or the YAML reader found wrong."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: no such option, there are {', '.join(error.options)}"
@@ -114,14 +114,14 @@ def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
 
 
 def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = "") -> None:
-    """Put back text settings as they are written in conf/, where YAML made another type of them: yes, 007, 1e5."""
+    """Restore text settings as they are written in conf/, if YAML changed their type: yes, 007, 1e5."""
     for name, value in values.items():
         if is_text(prefix + name) and not isinstance(value, str | None):
             values[name] = written.get(name)
 
 
 def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:
-    """Return the name of the images' folder in data/: other images than those in conf/ have a folder of their own."""
+    """Return the name of the images' folder in data/: images that differ from those in conf/ have their own folder."""
     usual = usual_data(conf / "data" / f"{choice}.yaml") or settings.data
     made, usually = (data.model_dump(exclude={"positive"}, exclude_defaults=True) for data in (settings.data, usual))
     source = choice if made == usually else f"{choice}-{hash_of(made)[:8]}"
@@ -130,7 +130,7 @@ def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object
 
 @functools.lru_cache(maxsize=16)
 def usual_data(path: Path) -> Generated | Lecture | Csv | None:
-    """Return the images that a file in conf/data/ describes; None where the command line has to complete it."""
+    """Return the images that a file in conf/data/ describes; None if the command line must complete it."""
     try:
         data: Generated | Lecture | Csv = TypeAdapter(Data).validate_python(as_written(path))
     except ValidationError:
@@ -139,7 +139,7 @@ def usual_data(path: Path) -> Generated | Lecture | Csv | None:
 
 
 def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridden: Collection[str], conf: Path) -> None:
-    """Raise SettingsError where a value comes from a place that `dvc repro` does not look at.
+    """Raise SettingsError if a value comes from a place that `dvc repro` does not read.
 
     DVC reads the files of conf/ as they are written. A group of the user's own, an interpolation or a block ``data`` in
     conf/config.yaml would change what Hydra composes, and DVC would rerun nothing.
@@ -166,7 +166,7 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridde
 
 
 def chosen_files(conf: Path) -> dict[str, str]:
-    """Return the files of images and method, which dvc.yaml too takes from the second and third of the defaults."""
+    """Return the files of images and method: the second and third of the defaults, which dvc.yaml uses too."""
     match as_written(conf / "config.yaml"):
         case {"defaults": [_, {"data": str(images)}, {"method": str(method)}, *_]}:
             for group, name in zip(GROUPS, (images, method), strict=True):
@@ -180,7 +180,7 @@ def chosen_files(conf: Path) -> dict[str, str]:
 
 
 def is_used(name: str, method: str, conf: Path) -> bool:
-    """Return whether a setting means something with this file in conf/method/."""
+    """Return whether the method in this file of conf/method/ uses a setting."""
     if name == "method" or (not name.startswith("method.") and name not in TrainingSettings.model_fields):
         return True
     file = conf / "method" / f"{method}.yaml"
@@ -194,7 +194,7 @@ def as_dict(node: object) -> dict[Any, Any]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield name and value of every setting, ``data.white`` say."""
+    """Yield the name and the value of every setting, such as ``data.white``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")

@@ -36,6 +36,6 @@ def sha256_at(path: Path, stamp: tuple[int, int, int]) -> str:
 
 
 def stamp(path: Path) -> tuple[int, int, int]:
-    """Return size and times of a file, which change with its content; ctime does so too where mtime is put back."""
+    """Return a file's size and times, which change with its content; ctime changes even if mtime is set back."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -54,14 +54,14 @@ def columns(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def options(root: Path, group: str) -> list[str]:
-    """Return the values of ``data``, ``method`` or ``experiment``: the files that there are."""
+    """Return the values of ``data``, ``method`` or ``experiment``: the names of the existing files."""
     if group == "experiment":
         return sorted(path.parent.name for path in root.glob("experiments/*/study.yaml"))
     return sorted(path.stem for path in root.glob(f"conf/{group}/*.yaml"))
 
 
 def choices(root: Path) -> list[str]:
-    """Return the words that may stand on the command line: settings, their values, studies."""
+    """Return the words that the command line accepts: settings, their values, studies."""
     settings = [name for name in names() if name != "data.kind"]
     words = [f"{name}=" for name in (*settings, "experiment")]
     groups = "data", "method", "experiment"

@@ -17,7 +17,7 @@ from dognet.project import check_source
 
 
 def end_with(parent: int) -> None:
-    """End this process when its parent is no longer that one, as after `kill -9`."""
+    """End this process when ``parent`` is no longer its parent, as after `kill -9`."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -38,13 +38,13 @@ def interruptible(name: str) -> Iterator[None]:
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(143)
 
     def end_again(unraisable: sys.UnraisableHookArgs) -> None:
-        if ending:  # raised in a callback, where Python ignores it: once more
+        if ending:  # it was raised in a callback, where Python ignores it: raise it again
             threading.Timer(0.1, os.kill, (os.getpid(), ending)).start()
         else:
             sys.__unraisablehook__(unraisable)
 
     signal.signal(signal.SIGTERM, end)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored in a shell's background
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # background jobs of a shell ignore it
         signal.signal(signal.SIGINT, end)
     sys.unraisablehook = end_again
     try:
@@ -60,12 +60,12 @@ def interruptible(name: str) -> Iterator[None]:
 
 @contextmanager
 def one_line_errors(name: str) -> Iterator[None]:
-    """End the command ``name`` with a line and exit code 1 where the user or the machine is at fault."""
+    """End the command ``name`` with one line and exit code 1 if the user or the machine is at fault."""
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()  # and not when Python ends, where nobody could catch what it raises
+            sys.stdout.flush()  # now: nobody could catch an error that it raises when Python ends
     except BrokenPipeError:
         print_no_more()
         sys.exit(0)
@@ -74,7 +74,7 @@ def one_line_errors(name: str) -> Iterator[None]:
 
 
 def print_no_more() -> None:
-    """Send what is still printed nowhere: the reader has seen enough, as `head` has."""
+    """Discard all further output, because its reader has ended, as `head` does."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -29,7 +29,7 @@ Band = Series | None
 Look = tuple[str, float, float]  # a colour map and the values at its ends
 
 DPI, WIDTH, MARGIN, LINE = 96, 760, 24, 18  # LINE is the height of a line of text
-TILE, NEXT, A_LINE, NAMES = 96, 112, 6, 88  # an image's width, from one to the next, how many, room for names
+TILE, NEXT, A_LINE, NAMES = 96, 112, 6, 88  # an image's width, from one to the next, images a line, room for names
 SMALL, LARGE = 9.75, 12.0  # points: 13 and 16 pixels
 MUTED, MISSING, BACKGROUND = "#57606a", "#b4b8bd", "#fdfdfd"
 # Four of Okabe and Ito's, the others by search: each has a contrast of 3 with the background, and red-blind and
@@ -102,7 +102,7 @@ def lines(
 ) -> Figure:
     """Draw named curves, series[name] = (x, y), and round some of them a band, band[name] = (low, high).
 
-    Points without a place on the axes leave a gap, which the legend names. Of more than 12 curves the first are drawn.
+    Points without a place on the axes leave a gap, which the legend names. At most the first 12 curves are drawn.
     """
     shown = min(len(series), len(LOOKS))
     some = f" (the first {shown} of {len(series)})" if len(series) > shown else ""
@@ -115,7 +115,7 @@ def lines(
 
 
 def plot(axes: Axes, series: Series, band: Series, logx: bool = True, logy: bool = True, last: str = "") -> None:
-    """Draw curves on fitting axes; points between two gaps, the last one and, of few, all get a dot."""
+    """Draw curves on fitting axes; points between gaps, the last point and, if there are few, all points get a dot."""
     for (colour, dash), (name, columns) in zip(LOOKS, series.items(), strict=False):
         x, *ys = arrays = [np.asarray(column, float) for column in (*columns, *band.get(name, ()))]
         same = x.size > 0 and all(array.shape == (x.size,) for array in arrays)
@@ -136,7 +136,7 @@ def plot(axes: Axes, series: Series, band: Series, logx: bool = True, logy: bool
 
 
 def scale(axes: Axes, logx: bool, logy: bool) -> None:
-    """Give the axes log scales, x with a place for 0, or linear ones; x has its ticks at the values if they are few."""
+    """Give the axes linear or log scales, a log x with a place for 0; if x has few values, they are its ticks."""
     x = np.unique(np.concatenate([[], *(np.asarray(line.get_xdata()) for line in axes.lines)]))
     x = x[np.isfinite(x)]
     positive = x[x > 0]
@@ -164,7 +164,7 @@ def weights(W1: ArrayLike, W2: ArrayLike, iterations: Sequence[int]) -> Figure:
     """Draw each hidden node as the image of its input weights, with its bias and its output weight, on one scale.
 
     W1 : (k, pixels + 1, hiddenNodes) and W2 : (k, hiddenNodes + 1, 1) after the k iterations, the bias in the last row.
-    Up to 8 nodes are drawn at several iterations, of more the 64 with the largest output weights at the last one.
+    Up to 8 nodes are drawn at several iterations; of more, the 64 with the largest output weights, at the last one.
     """
     W1, W2 = np.asarray(W1, float), np.asarray(W2, float)
     k, rows, h = W1.shape if W1.ndim == 3 else (0, 0, 0)
@@ -189,7 +189,7 @@ def activations(H: ArrayLike, W2: ArrayLike, labels: ArrayLike, positive: str) -
     """Draw for each hidden node how strongly the images of each label activate it, as histograms from 0 to 1.
 
     H : (images, hiddenNodes), W2 : (hiddenNodes + 1, 1), labels : (images,), ``positive`` the one to tell from the rest
-    Of many labels the 10 with the most images are drawn, of many nodes the 16 with the largest output weights.
+    At most 10 labels are drawn, those with the most images, and 16 nodes, those with the largest output weights.
     """
     H, W2, labels = np.asarray(H, float), np.asarray(W2, float), np.asarray(labels)
     asked = "H must be (images, hiddenNodes), W2 (hiddenNodes + 1, 1) and labels (images,)"
@@ -216,10 +216,10 @@ def activations(H: ArrayLike, W2: ArrayLike, labels: ArrayLike, positive: str) -
 
 @styled
 def mistakes(X: ArrayLike, labels: ArrayLike, yhat: ArrayLike, positive: str) -> Figure:
-    """Draw at most 24 test images that the network gets wrong, the surest first; if none, those it is least sure of.
+    """Draw up to 24 test images that the network gets wrong, surest first; if none, those it is least sure about.
 
     X : (images, pixels), 0 is black and 255 white; labels : (images,); yhat : (images,), the probability of the label
-    ``positive``. Below each image stand its label and this probability.
+    ``positive``. Its label and this probability are below each image.
     """
     X, labels, yhat = np.asarray(X, float), np.asarray(labels), np.asarray(yhat, float)
     right = X.ndim == 2 and X.size > 0 and labels.shape == yhat.shape == X.shape[:1]
@@ -250,7 +250,7 @@ def heatmap(
     w = min(max(96, widest), room / len(xs))
     figure, (axes,) = sheet(title, subtitle, bottom + 56, (left, 90, left + w * len(xs), bottom))
     image = axes.imshow(table, colormaps["viridis"].with_extremes(bad=MISSING), aspect="auto")
-    every = math.ceil(widest / w)  # each label below its column, or every second, …
+    every = math.ceil(widest / w)  # a label below every column, or every second, …
     axes.set_xticks(range(0, len(xs), every), columns[::every])
     axes.set_yticks(range(len(ys)), rows)
     axes.grid(visible=False)
@@ -263,7 +263,7 @@ def heatmap(
 def mosaic(
     title: str, subtitle: str, images: Array, captions: Sequence[str], look: Look, *heads: Sequence[str]
 ) -> Figure:
-    """Draw images (images, pixels) with captions below, perhaps names left of each line and headings of the columns."""
+    """Draw images (images, pixels) with captions below and, if given, names left of each line and column headings."""
     (n, pixels), (names, headings) = images.shape, heads or ((), ())
     rows = math.isqrt(pixels) if math.isqrt(pixels) ** 2 == pixels else 1
     columns, height = pixels // rows, max(14, TILE * rows * rows / pixels)
@@ -288,7 +288,7 @@ def mosaic(
 
 
 def write_numbers(image: AxesImage, texts: Sequence[str], room: float) -> None:
-    """Write on an image the texts of its cells if all have room, black or white, whichever stands out."""
+    """Write the texts of an image's cells on them if all texts fit, in black or white, whichever stands out."""
     if max(map(len, texts)) * 7.7 > room:  # pixels of a digit
         return
     luminance = image.to_rgba(np.ma.asarray(image.get_array()))[..., :3] ** 2.2 @ (0.2126, 0.7152, 0.0722)
@@ -308,7 +308,7 @@ def require(condition: bool, asked: str, *arrays: Array) -> None:
 def sheet(title: str, subtitle: str, height: float, *boxes: tuple[float, ...]) -> tuple[Figure, list[Axes]]:
     """Return a figure with a title and a line below it, and its axes at the boxes (left, top, right, bottom).
 
-    Without boxes, one axes lies all over it whose unit is the pixel, y growing downwards.
+    Without boxes, one axes covers the whole figure. Its unit is the pixel, and y grows downwards.
     """
     figure, x = Figure(figsize=(WIDTH / DPI, height / DPI)), MARGIN / WIDTH
     title = fit(title, WIDTH - 2 * MARGIN, LARGE)
@@ -323,7 +323,7 @@ def sheet(title: str, subtitle: str, height: float, *boxes: tuple[float, ...]) -
 
 
 def fit(name: object, room: float, size: float = SMALL) -> str:
-    """Return the name, shortened in its middle to ``room`` pixels, with Python's escapes of letters the font lacks."""
+    """Return the name, shortened in its middle to ``room`` pixels; letters not in the font become escapes."""
     font = get_font(findfont("DejaVu Sans"))
     text = "".join(c if c.isprintable() and font.get_char_index(ord(c)) else ascii(c)[1:-1] for c in str(name))
     keep, shorter = len(text), text

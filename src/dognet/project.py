@@ -34,7 +34,7 @@ def check_source(root: Path) -> None:
 
 
 def run_own_source(root: Path) -> None:
-    """Start this command anew with the source below ``root`` where another copy was started.
+    """Restart this command with the source below ``root`` if another copy was started.
 
     The command of an environment belongs to the checkout that was installed there. In a `git worktree`, a copy that
     DVC made, or beside an installed wheel it would run other code than the project's.
@@ -44,7 +44,7 @@ def run_own_source(root: Path) -> None:
     if not (source_of(root) / "cli.py").is_file():
         raise UserError(f"{source_of(root)}: no source there: cd into a clone of the project")
     if os.environ.get("PYTHONPATH", "").split(os.pathsep)[0] == str(root.resolve() / "src"):
-        check_source(root)  # it was started anew already: say what is wrong instead of trying for ever
+        check_source(root)  # it was restarted already: say what is wrong instead of trying for ever
     environment = os.environ | {"PYTHONPATH": python_path(root)}
     os.execve(sys.executable, [sys.executable, "-P", "-m", f"{PACKAGE.name}.cli", *sys.argv[1:]], environment)
 

@@ -99,7 +99,7 @@ class Method(Model):
     @model_validator(mode="before")
     @classmethod
     def check(cls, values: object) -> dict[str, Any]:
-        """Return the settings with those that have a default; ValueError names what is wrong."""
+        """Return the settings, completed with the defaults; ValueError names what is wrong."""
         if isinstance(values, Method):
             return values.model_dump()
         if not isinstance(values, dict):
@@ -114,7 +114,7 @@ class Method(Model):
         return make(self.name, self.model_dump())
 
     def named(self, *, defaults: bool) -> dict[str, Any]:
-        """Return ``method`` and its settings by their names on the command line, all or those without ``defaults``."""
+        """Return ``method`` and its settings by name; without ``defaults``, those with their default are left out."""
         method = self.build()
         own = {field.name: (getattr(method, field.name), field.default) for field in fields(method)}
         given = {f"method.{name}": value for name, (value, default) in own.items() if defaults or value != default}
@@ -125,7 +125,7 @@ GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # of runs ol
 
 
 def method_fields(name: str) -> tuple[list[str], tuple[str, ...]]:
-    """Return the names of a method's own settings, and those of the general ones that it does not use."""
+    """Return the names of a method's own settings, and the names of the general settings that it does not use."""
     from dognet.network import InputError, methods
 
     try:
@@ -137,7 +137,7 @@ def method_fields(name: str) -> tuple[list[str], tuple[str, ...]]:
 
 def make(name: str, settings: Mapping[str, Any]) -> network.Method:
     """Return the method of this name with these settings; ValueError names what is wrong."""
-    from dognet.network import methods  # and NumPy with it: --help and TAB don't wait for them
+    from dognet.network import methods  # imports NumPy, for which --help and TAB should not wait
 
     return methods.make(name, {key: value for key, value in settings.items() if key != "name"})
 
@@ -160,7 +160,7 @@ class TrainingSettings(Model):
     def training(self, *, defaults: bool = True) -> dict[str, Any]:
         """Return the settings that change the result, by their names on the command line.
 
-        Left out are those that the method does not use, and without ``defaults`` those that have their default.
+        Settings that the method does not use are left out and, without ``defaults``, those that have their default.
         """
         values: dict[str, Any] = {}
         for name, field in TrainingSettings.model_fields.items():
@@ -178,7 +178,7 @@ class TrainingSettings(Model):
 
 
 class Generated(Model):
-    """Images made on the spot, like the lecture's; the validation images are made besides the others."""
+    """Images generated here, like the lecture's; the validation images are made in addition to the others."""
 
     kind: Literal["generated"]
     positive: Annotated[Text, Field(description="label to tell from all others")]
@@ -243,7 +243,7 @@ def names() -> list[str]:
 
 
 def field_of(name: str) -> FieldInfo | None:
-    """Return the field of a setting, ``data.white`` say; the first kind of data that has it counts."""
+    """Return the field of a setting such as ``data.white``, from the first kind of data that has it."""
     if name.startswith("data."):
         kinds = (kind.model_fields.get(name.removeprefix("data.")) for kind in DATA_KINDS)
         return next(filter(None, kinds), None)
@@ -305,7 +305,7 @@ def listed(words: Any) -> str:
 
 
 def unknown_name(name: str) -> str:
-    """Return the sentence for a name that is no setting, with the one that was meant."""
+    """Return the message for a name that is no setting, with the name that was probably meant."""
     known = {each.lower(): each for each in names()} | OTHER_NAMES
     words = [name] if "." in name else [name, f"data.{name}"]
     near = [known[hit] for word in words for hit in difflib.get_close_matches(word.lower(), known) if hit != "data"]
@@ -322,7 +322,7 @@ def describe_error(error: ValidationError) -> list[str]:
         if place == ["method"]:
             lines.append(str(fault["ctx"]["error"]))
             continue
-        kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, no name of a setting
+        kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, not a setting's name
         name = ".".join(place) if fault["type"] not in ("union_tag_invalid", "union_tag_not_found") else "data.kind"
         value = fault["input"].get("kind") if name == "data.kind" else fault["input"]
         match fault["type"]:
@@ -338,9 +338,9 @@ def describe_error(error: ValidationError) -> list[str]:
 
 
 def as_written(path: Path) -> dict[str, Any]:
-    """Read a YAML file with every value as the text that stands there; raise SettingsError if it is none."""
+    """Read a YAML file with every value as it is written there; raise SettingsError if it is not such a file."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), yaml.CBaseLoader)  # makes text of all, and runs no code
+        values = yaml.load(path.read_text(encoding="utf-8"), yaml.CBaseLoader)  # all values as text; runs no code
     except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -9,7 +9,7 @@
           hiddenNodes: 1,2,4                             the grid, as on the command line
           seed: range(5)
 
-A study holds nothing else: whoever runs the study of a stranger runs no code of theirs.
+A study holds nothing else, so running a stranger's study runs none of their code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from dognet.errors import UserError
 from dognet.settings import PLAIN_NAME, SettingsError, TrainingSettings, as_written, bound, is_sweepable, listed
 
-SOLVED = 0.99  # the test accuracy from which a run has solved its task, where the study says nothing else
+SOLVED = 0.99  # the test accuracy from which a run has solved its task, unless the study gives another
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def check_solved(path: Path, value: Any) -> float:
 
 
 def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange: list[str]) -> None:
-    """Raise UserError at a name that is no setting of the runs."""
+    """Raise UserError if a name is not a setting of the runs."""
     settings = list(TrainingSettings.model_fields)
     strange = strange + [key for key in fixed if key not in settings and not key.startswith("method.")]
     strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
@@ -114,7 +114,7 @@ def header(path: Path) -> Iterator[str]:
     paragraph: list[str] = []
     for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
         text = line.removeprefix("#").strip()
-        if text.startswith("@package"):  # Hydra's experiment files have this line; here it says nothing new
+        if text.startswith("@package"):  # Hydra's experiment files have this line; here it has no effect
             continue
         if text and line.startswith("#"):
             paragraph.append(text)

@@ -34,7 +34,7 @@ class ClusterLauncher(Launcher):
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Do the runs and return what the task returned, or what kept it from that."""
+        """Do the runs and return for each what the task returned, or the error that prevented it."""
         from dognet.project import project_root
 
         loader, root = self.context.config_loader, project_root().resolve()
@@ -85,7 +85,7 @@ def on_node(task: TaskFunction, settings: DictConfig, root: Path) -> Any:
 
 
 def outcome(job: Any) -> Any:
-    """Wait for a run and return what its task returned; an error says why there is nothing."""
+    """Wait for a run and return what its task returned; an error says why it returned nothing."""
     from ray.exceptions import RayError
 
     try:

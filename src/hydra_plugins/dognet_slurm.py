@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 
 class SlurmLauncher(Launcher):
-    """Hydra's own SLURM launcher, with jobs that end with their sweep and files that lie beside the study's runs."""
+    """Hydra's own SLURM launcher, with jobs that end with their sweep and files that are beside the study's runs."""
 
     def __init__(self, **params: Any):
         self.params = params

@@ -21,7 +21,7 @@ class StudySweeper(Sweeper):
         self.context, self.settings = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> None:
-        """Train what is to do of the grid."""
+        """Train the unfinished runs of the grid."""
         from dognet.errors import UserError
         from dognet.sweep.sweeper import sweep
 

@@ -101,7 +101,7 @@ def same(label: str, other: str) -> bool:
 
 
 def plain(label: str) -> str:
-    """Return what a label looks like: two that differ only in what is overlooked look the same."""
+    """Return what a label looks like: labels that differ only in details that readers overlook look the same."""
     text = "".join(unicodedata.normalize("NFKC", label).casefold().split()).strip("'\"")
     try:
         return str(float(text))

@@ -1,4 +1,4 @@
-"""How a CSV is written: compression, encoding, separator and header. What can't be read is named, with the way out."""
+"""How a CSV is written: compression, encoding, separator and header. Errors say what can't be read and the way out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dognet.errors import ImagesError
 SEPARATORS = ",;\t|"
 SAVE = "save it as CSV UTF-8"  # what Excel and LibreOffice call it
 GZIP, ZIP, UTF16 = b"\x1f\x8b", b"PK\x03\x04", (b"\xff\xfe", b"\xfe\xff")
-NOT_TEXT = {  # the first bytes of files that are renamed to .csv
+NOT_TEXT = {  # the first bytes of other files that are named .csv
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
     b"PAR1": "a Parquet file",
     b"\x28\xb5\x2f\xfd": "a file compressed with Zstandard",
@@ -88,7 +88,7 @@ def cells(line: str, separator: str) -> list[str]:
 
 
 def encoding_of(path: Path) -> str:
-    """Return the encoding of a file, of UTF-8 and UTF-16; raise ImagesError if it is no text."""
+    """Return the encoding of a file, UTF-8 or UTF-16; raise ImagesError if it is not text."""
     with opened(path) as file:
         head = file.read(1000)
     for start, name in NOT_TEXT.items():
@@ -103,7 +103,7 @@ def encoding_of(path: Path) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or what is in it where it is compressed: gz, or zip with one file in it."""
+    """Open a file, or its content if it is compressed: gz, or zip with one file in it."""
     with path.open("rb") as file:
         start = file.read(4)
         file.seek(0)
@@ -146,6 +146,6 @@ def opened_text(path: Path, encoding: str) -> Iterator[IO[str]]:
 
 
 def is_data(names: list[str]) -> bool:
-    """Return whether the first row has an image instead of names: numbers, but for one, that don't count up."""
+    """Return whether the first row has an image instead of names: all but one are numbers, and don't count up."""
     numbers = pd.to_numeric(pd.Series(names, dtype=str), errors="coerce").dropna().to_numpy()
     return len(numbers) >= max(1, len(names) - 1) and not (len(numbers) > 1 and (np.diff(numbers) == 1).all())

@@ -41,7 +41,7 @@ def read_once(path: Path, label: str, white: float, stamp: tuple[int, int, int])
         check_cells(form, table, label, white)
     except ImagesError:
         raise
-    except ValueError as error:  # pandas' parser errors are some, and so is text that isn't UTF-8
+    except ValueError as error:  # pandas' parser errors are ValueErrors, and so are those of text that isn't UTF-8
         raise ImagesError(broken(form) or f"{path}: not a CSV file ({str(error).splitlines()[0][:100]})") from error
     pixels = table.drop(columns=label)
     if white != 255:
@@ -50,9 +50,9 @@ def read_once(path: Path, label: str, white: float, stamp: tuple[int, int, int])
 
 
 def parse(form: Dialect, label: str, white: float) -> pd.DataFrame:
-    """Return the table of a file, its label as text without blanks around it, pixels as numbers where they are some.
+    """Return the table of a file, its label as text without blanks around it, pixels as numbers where they can be read.
 
-    Where a comma does not separate cells it may be a decimal comma. It is none if it could stand for thousands.
+    A comma that does not separate cells may be a decimal comma, unless it could separate thousands.
     """
     table = parse_with(form, label, decimal=".")
     if form.separator != "," and white < 1000 and text_columns(table):
@@ -149,7 +149,7 @@ def has_hex(form: Dialect) -> bool:
         before = b""
         while more := file.read(2**20):
             block = before + more
-            for x in (b"x", b"X"):  # rare, and 0 is not: looking for it first takes a tenth of the time
+            for x in (b"x", b"X"):  # x is rare, and 0 is not: looking for x first takes a tenth of the time
                 if x in block and (b"0" + x in block or b"0\0" + x in block):
                     return True
             before = block[-2:]
@@ -188,7 +188,7 @@ def check_header(form: Dialect, label: str) -> None:
 
 
 def broken(form: Dialect) -> str:
-    """Name the first row that has more or fewer cells than the header, if that is what ails the file."""
+    """Name the first row that has more or fewer cells than the header, if that is what is wrong with the file."""
     expected = len(form.header)
     with form.rows() as rows:
         for cells in filter(None, rows):

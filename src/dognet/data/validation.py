@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-STREAM = 33  # of the one random order in which images are taken
+STREAM = 33  # seed of the one random order in which images are taken
 
 
 def number_of(validation: float, n_images: int) -> int:
-    """Return how many validation images a number of them, or a share of the training images below 1, asks for."""
+    """Return the number of validation images, given as that number or, below 1, as a share of the training images."""
     return round(validation * n_images) if validation < 1 else int(validation)
 
 
 def set_apart(table: pd.DataFrame, n_images: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the training images without ``n_images`` of them, and these, both in the table's order.
 
-    Each label gives its share, rounded up or down: the images are lined up label by label, each label's in random
+    Each label contributes its share, rounded up or down: the images are lined up label by label, each label's in random
     order, and taken at equal distances. Raw draws of a bit generator are the same in every version of NumPy.
     """
     draws = np.random.PCG64(STREAM).random_raw(len(table))

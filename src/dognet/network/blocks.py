@@ -38,7 +38,7 @@ class Images:
         return len(self.y)
 
     def some(self, which: Array) -> Images:
-        """Return the images of these numbers."""
+        """Return the images with these numbers."""
         return Images(self.X1.take(which, axis=1), self.y[which], self.map_parts)
 
     def score(self, W1: Array, W2: Array) -> tuple[float, float]:
@@ -96,7 +96,7 @@ def map_on(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Hold BLAS to one thread, since more of them change the last bits. The limit holds for the whole process.
+    """Limit BLAS to one thread, since more threads change the last bits. The limit holds for the whole process.
 
     Without threadpoolctl, set OPENBLAS_NUM_THREADS=1 (MKL_NUM_THREADS=1) before NumPy loads instead.
     """

@@ -88,7 +88,7 @@ class NNet:
         resume: tuple[int, State] | None = None,
         threads: int = 1,
     ) -> None:
-        """Draw new weights and train them for ITERS iterations: updates on all images at once, or what the method says.
+        """Draw new weights and train them for ITERS iterations: updates on all images, or what the method defines.
 
         If it raises an error, the network keeps the weights that it had before. It warns (``PixelWarning``) of pixels
         below 0, above 255, or all in 0..1.
@@ -105,8 +105,8 @@ class NNet:
         dtype : ``float64``, or ``float32`` for about half the time and fewer digits
         report : called as report(iteration, loss, accuracy) at each of ``recorded_iterations(ITERS)``, before
             that iteration, with ``self.state`` as it is then; the loss is the mean in nats
-        resume : (iteration, state) of a shorter run with the same arguments, to train on from there: the result has
-            the same bits as one run straight through
+        resume : (iteration, state) of a shorter run with the same arguments, to continue from there: the result has
+            the same bits as that of an uninterrupted run
         threads : processor cores to use; their number does not change the result
 
         Raises
@@ -185,7 +185,7 @@ class NNet:
         return net
 
     def weights(self) -> tuple[Array, Array]:
-        """Return W1 and W2, of a network that has them."""
+        """Return W1 and W2; raise InputError if the network has none yet."""
         state = self._known_state()
         return state.W1, state.W2
 
@@ -214,7 +214,7 @@ def scorer(X: Array, y: Array, dtype: str) -> Callable[[State], tuple[float, flo
 
 
 def check_resume(start: Any, state: State, ITERS: int, like: State) -> tuple[int, State]:
-    """Return the iteration and a copy of the state to resume from, which has arrays like those of a new one."""
+    """Return the iteration and a copy of the state to resume from; InputError if its arrays don't fit."""
     check_whole("the iteration of resume", start, at_least=0)
     if start > ITERS:
         raise InputError(f"the iteration of resume must be at most ITERS={ITERS}, got {start}")

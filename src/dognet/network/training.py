@@ -33,7 +33,7 @@ class State:
         return cls(*draw_weights(generator, p, h, dtype), generator)
 
     def arrays(self) -> dict[str, Array]:
-        """Return all of it as arrays by name, as they are saved."""
+        """Return the whole state as arrays by name, as they are saved."""
         arrays = {"W1": self.W1, "W2": self.W2, **self.memory}
         if self.generator is not None:  # of one width, so that states can be compared
             arrays["generator"] = np.array(f"{json.dumps(self.generator.bit_generator.state):<256}".encode())
@@ -41,7 +41,7 @@ class State:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> State:
-        """Return the state that ``arrays()`` was called on."""
+        """Return the state whose ``arrays()`` these are."""
         memory = {name: arrays[name].copy() for name in arrays if name not in ("W1", "W2", "generator")}
         state = cls(arrays["W1"], arrays["W2"], memory=memory)
         if "generator" in arrays:

@@ -40,7 +40,7 @@ def digest(settings: TrainingSettings, images: ImagesId, test_sha256: str) -> st
 
 
 def trajectory(settings: TrainingSettings, images: ImagesId) -> str:
-    """Return the hash that runs share which differ only in ITERS."""
+    """Return the hash shared by runs that differ only in ITERS."""
     return hash_of(identity(settings, images))
 
 
@@ -59,7 +59,7 @@ def hash_of(values: Mapping[str, object]) -> str:
 
 @functools.cache
 def code_digest(method: str) -> str:
-    """Return the sha256 of the network package, of its methods this one, as Python parses it.
+    """Return the sha256 of the network package with only this one of its methods, as Python parses it.
 
     Comments, docstrings and layout don't count.
     """
@@ -78,7 +78,7 @@ def without_comments(file: Path) -> str:
 
 
 def folder_name(settings: Settings) -> str:
-    """Return the name of a run's folder: the settings that decide its result, less those that have their default."""
+    """Return the name of a run's folder: the settings that decide its result, except those that have their default."""
     parts = [f"{name}={value}" for name, value in settings.training(defaults=False).items()]
     if settings.source != "generated":
         parts.append(f"data={settings.source}")

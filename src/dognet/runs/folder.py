@@ -1,7 +1,7 @@
 """The run folder: a run's plain files, written so that only a whole one counts as finished.
 
     config.yaml     settings; the images by content, with the names of their pixels
-    weights.npz     all that training needs to go on, and the two classes
+    weights.npz     all that training needs to resume, and the two classes
     snapshots.npz   iterations (k,) and the weights after each of them
     curve.csv       iteration, train_loss, train_accuracy, with validation images validation_loss, validation_accuracy
     metrics.json    train, validation and test loss (nats) and accuracy, baseline, confusion counts, digest
@@ -84,13 +84,13 @@ def new_manifest(study: str, settings: TrainingSettings, images: ImagesId) -> Ma
 
 
 def trained_manifest(folder: Path) -> Manifest:
-    """Return what stage train wrote of the weights in ``folder``; of weights that DVC restored, what they say."""
+    """Return what stage train wrote about the weights in ``folder``, or a new manifest if DVC restored the weights."""
     try:
         manifest = read_manifest(folder)
         if manifest.sha256.get("weights.npz") == sha256(folder / "weights.npz"):
             return manifest.model_copy(update={"status": "trained"})
     except RunError:
-        pass  # DVC restores its outs, and run.json is none
+        pass  # DVC restores only its outs, and run.json is not one
     return new_manifest(folder.name, *read_config(folder)).model_copy(update={"start": None})
 
 
@@ -200,7 +200,7 @@ def read_config(folder: Path) -> tuple[TrainingSettings, ImagesId]:
 
 
 def load_yaml(text: str) -> Any:
-    """Return what YAML says, read by libyaml: ten times as fast as in Python, which 2000 runs notice."""
+    """Return the content of YAML, read by libyaml: ten times as fast as in Python, which matters for 2000 runs."""
     return yaml.load(text, yaml.CSafeLoader)
 
 
@@ -233,7 +233,7 @@ def model(path: Path, kind: type[M], values: dict[str, Any]) -> M:
 
 
 def finished(folder: Path, digest: str) -> Run | None:
-    """Return the run of this digest if it is finished and whole in the folder."""
+    """Return the folder's run if it has this digest and is finished and whole."""
     try:
         run = read_run(folder)
     except RunError:
@@ -242,7 +242,7 @@ def finished(folder: Path, digest: str) -> Run | None:
 
 
 def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
-    """Return why the run of a folder, which is not finished with the wanted digest, has to be trained."""
+    """Return why a folder's run, which is not finished with the wanted digest, must be trained."""
     if not (folder / "run.json").is_file():
         return "new"
     try:
@@ -264,7 +264,7 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def ended_runs(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
-    """Yield each run below ``folder`` that has ended; what is damaged is skipped, and added to ``damaged``."""
+    """Yield each run below ``folder`` that has ended; damaged runs are skipped, and added to ``damaged``."""
     for path in run_folders(folder):
         try:
             yield read_run(path)
@@ -276,7 +276,7 @@ def ended_runs(folder: Path, damaged: list[str] | None = None) -> Iterator[Run]:
 def longest_shorter(folder: Path, settings: TrainingSettings, images: ImagesId) -> Run | None:
     """Return the finished run beside ``folder`` on the same trajectory with the most ITERS below the wanted ones.
 
-    Its validation images must be the same too, or the longer run's curve would begin with figures of others.
+    Its validation images must be the same too, or the longer run's curve would begin with figures of other images.
     """
     wanted = trajectory(settings, images), images.content
     pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")

@@ -22,7 +22,7 @@ class CurvePoint(NamedTuple):
 
 
 class ImagesId(Model):
-    """The images of a run, by content. The settings that made them are given where they were made on the spot."""
+    """The images of a run, by content. Generated images also have the settings that made them."""
 
     source: str  # the folder in data/
     positive: str
@@ -56,7 +56,7 @@ class Metrics(Model):
     digest: str
 
     def figures(self) -> dict[str, float]:
-        """Return the numbers that there are by name."""
+        """Return by name the numbers that the run has."""
         return self.model_dump(exclude={"digest"}, exclude_none=True)
 
     @property
@@ -107,7 +107,7 @@ class Manifest(Model):
     code: str  # sha256 of the numeric code
     start: str | None  # UTC, ISO 8601; unknown where DVC restored the files
     seconds: float | None
-    reading: float = 0  # of these seconds, those until the images were there
+    reading: float = 0  # how many of these seconds passed until the images were read
     continued_from: str | None = None  # the folder of the shorter run
     overrides: tuple[str, ...] = ()
     error: str | None = None  # of a failed run
@@ -160,7 +160,7 @@ def read_curve(path: Path) -> list[CurvePoint]:
 
 
 def chosen_by(figures: Collection[str]) -> str:
-    """Return which of these figures the best run has the lowest of: the validation loss, where there is one."""
+    """Return which of these figures chooses the best run: the validation loss if it is there, else the train loss."""
     return "validation_loss" if "validation_loss" in figures else "train_loss"
 
 

@@ -39,7 +39,7 @@ class Fetched(Model):
 def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     """Write train.csv, validation.csv and test.csv below ``root``/data/<source>/ and return what identifies them.
 
-    Without validation images, validation.csv has a header only: DVC wants every out of a stage to be there.
+    Without validation images, validation.csv has a header only: DVC expects every out of a stage to exist.
 
     Files that were made from the same settings and inputs stay untouched. Raises ImagesError; then nothing is written.
     When it reads own images it prints warnings, a line each, with the name of the command in front.
@@ -79,7 +79,7 @@ def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
     if isinstance(data, Generated):
         rows = {"train": data.train_rows, "test": data.test_rows}
         rows["validation"] = validation.number_of(data.validation, data.train_rows)
-        streams = np.random.SeedSequence(data.seed).spawn(3)  # of its own each: more of one leaves the others alone
+        streams = np.random.SeedSequence(data.seed).spawn(3)  # one a part: more of one changes no other
         made = {
             part: generate.generate(n_images, np.random.default_rng(stream))
             for (part, n_images), stream in zip(rows.items(), streams, strict=True)
@@ -120,7 +120,7 @@ def key_of(settings: Settings, root: Path) -> str:
 
 
 def read_fetched(folder: Path) -> Fetched | None:
-    """Return what a data folder says that it was made from, if it is one."""
+    """Return the data folder's record of what it was made from; None if there is no valid one."""
     try:
         return Fetched.model_validate_json((folder / "fetched.json").read_bytes())
     except (OSError, ValidationError):

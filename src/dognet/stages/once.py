@@ -1,4 +1,4 @@
-"""One run in one process: what ``dognet`` does, and `dvc repro` in steps."""
+"""One run in one process, as ``dognet`` does it; `dvc repro` does the same in steps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run_once(
         manifest = train(settings, identity, data, folder, manifest, report=report)
         evaluate(data, folder)
         if draw:
-            from dognet.stages import plot  # and matplotlib with it
+            from dognet.stages import plot  # imports matplotlib
 
             plot.draw(folder, data)
         folders.finish(folder, data / "test.csv", manifest)

@@ -1,4 +1,4 @@
-"""Stage track: record the pipeline's run in MLflow, which has it already if it has the digest of metrics.json."""
+"""Stage track: record the pipeline's run in MLflow, unless MLflow has a run with the digest in metrics.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dognet.tracking.store import Store
 
 
 def whole_run() -> Run:
-    """Return the pipeline's run; where DVC restored its files, run.json is written anew, for DVC does not keep it."""
+    """Return the pipeline's run; if DVC restored its files, first write run.json again, which DVC does not keep."""
     if not finished(PIPELINE, read_metrics(PIPELINE).digest):
         _, images = read_config(PIPELINE)
         finish(PIPELINE, Path("data", images.source, "test.csv"), trained_manifest(PIPELINE))

@@ -27,7 +27,7 @@ SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
 
 
 def work_of(settings: TrainingSettings, done: int = 0) -> float:
-    """Return about how much a run computes from iteration ``done`` on, in units of no meaning of their own."""
+    """Return about how much a run computes from iteration ``done`` on, in arbitrary units."""
     return work(**settings.training(), done=done)
 
 
@@ -43,7 +43,7 @@ def train(
     """Train on ``data``/train.csv and write config.yaml, weights.npz, snapshots.npz and curve.csv into ``folder``.
 
     No weight depends on ``data``/validation.csv: its images are scored at the recorded iterations. ``report`` is called
-    as report(iteration, loss, accuracy). Where a finished run of the same trajectory with fewer ITERS lies beside
+    as report(iteration, loss, accuracy). If a finished run of the same trajectory with fewer ITERS is beside
     ``folder``, training resumes from it, to the same bits; ``force`` trains from the start.
     """
     clock = time.perf_counter()
@@ -79,11 +79,11 @@ def train(
 
 
 def from_shorter(shorter: Run | None) -> tuple[list[CurvePoint], dict[int, State], tuple[int, State] | None]:
-    """Return the recorded points and snapshots of a shorter run, and where training resumes; nothing without one."""
+    """Return the recorded points and snapshots of a shorter run, if any, and the state that training resumes from."""
     if shorter is None:
         return [], {}, None
     done = shorter.settings.ITERS
-    points = [point for point in shorter.curve() if point.iteration < done]  # the last is recorded anew, if at all
+    points = [point for point in shorter.curve() if point.iteration < done]  # the last is recorded again, if at all
     return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state_of(load_network(shorter.folder)))
 
 

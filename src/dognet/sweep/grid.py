@@ -181,7 +181,7 @@ def with_values(base: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any
 
 
 def value_of(settings: Settings, name: str, chosen: object) -> object:
-    """Return a setting as it counts: of 1e3 for ITERS 1000; of ``data`` and ``method`` the name of the file."""
+    """Return a setting's effective value: 1000 for ITERS=1e3, and the file's name for ``data`` and ``method``."""
     group, _, own = name.partition(".")
     if name in GROUPS or chosen == NOT_USED:
         return chosen
@@ -189,7 +189,7 @@ def value_of(settings: Settings, name: str, chosen: object) -> object:
 
 
 def concerning(points: Sequence[str], n_points: int) -> str:
-    """Return which of the points a fault concerns; nothing if all."""
+    """Return which of the points a fault concerns; nothing if it concerns all."""
     if len(points) == n_points:
         return ""
     return f" ({points[0]})" if len(points) == 1 else f" ({len(points)} of {n_points} runs, the first {points[0]})"

@@ -32,7 +32,7 @@ class Members:
 
     @property
     def command(self) -> str:
-        """The command that runs the study; of one without a file, how it begins."""
+        """The command that runs the study; for a study without a file, only its beginning."""
         name, has_file = self.study.name, self.study.path.is_file()
         return f"dognet --multirun experiment={name}" if has_file else f"dognet --multirun study={name} …"
 
@@ -70,7 +70,7 @@ def members_of_grid(study: Study, root: Path) -> Members:
 
 
 def members_of_folder(name: str, folder: Path) -> Members:
-    """Return all runs in a folder, a copied one once; those of other code and the damaged ones are missing."""
+    """Return all runs in a folder, a copied one once; runs of other code and damaged ones are missing."""
     study = Study(name, folder.with_name("study.yaml"), f"What do the runs of {name} show?", (), {}, {})
     ended = [run for run in ended_runs(folder) if run.finished]
     runs = [run for run in ended if run.manifest.code == code_digest(run.settings.method.name)]
@@ -82,7 +82,7 @@ def members_of_folder(name: str, folder: Path) -> Members:
 
 
 def why_missing(folder: Path, reason: str) -> str:
-    """Return why a run does not count; ``reason`` says it of a run that is whole."""
+    """Return why a run does not count; for a run that is whole, that is ``reason``."""
     if not (folder / "run.json").is_file():
         return NOT_RUN
     try:
@@ -104,9 +104,9 @@ def settings_of(run: Run) -> dict[str, object]:
 
 
 def best_run(members: Members) -> Run | None:
-    """Return the run with the least validation loss, or train loss where there are no validation images.
+    """Return the run with the lowest validation loss, or train loss where there are no validation images.
 
-    None where the runs have different images: losses don't compare.
+    None if the runs have different images: their losses can't be compared.
     """
     runs = [run for _, run in members.finished]
     tasks = {run.images.content for run in runs}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "ReportError", "conclusion", "read_report", "run_to_keep", "write_index", "write_report"]
 
-NAMED = 8  # of more missing runs, the reasons are counted
+NAMED = 8  # if more runs are missing, the reasons are counted
 
 
 class Report(Model):
@@ -79,7 +79,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
 
     An incomplete report replaces a complete one only with ``replace_complete``.
     """
-    from dognet.sweep.summary import Summary  # and scipy with it: a sweep's workers import this module and don't wait
+    from dognet.sweep.summary import Summary  # imports scipy, for which a sweep's workers should not wait
 
     members = members_of(name, root)
     study, folder, finished = members.study, root / "experiments" / name, len(members.finished)
@@ -101,7 +101,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
 def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[str, str]:
     """Draw loss, gap and accuracy, and the best run's weights; return a paragraph for each picture that there is."""
     from dognet.pictures import save
-    from dognet.stages.plot import plot  # and matplotlib with it
+    from dognet.stages.plot import plot  # imports matplotlib
 
     figures = {
         "loss": summary.loss_picture(),

@@ -29,7 +29,7 @@ from dognet.tracking.sync import following
 
 def start(root: Path) -> None:
     """Compose the words in sys.argv with Hydra and train; Hydra's errors become one line each."""
-    chosen_files(root / "conf")  # of a list of defaults that is none Hydra says little
+    chosen_files(root / "conf")  # Hydra says little about a malformed list of defaults
     application = hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")
     try:
         application(task)()

@@ -20,9 +20,9 @@ from dognet.sweep.grid import named
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CURVES = 12  # in a picture: as many colours can be told apart
-LISTED = 10  # seeds: of more, a table has the range of the accuracies
-NAMED = 5  # settings that overfit; of more, those with the widest gap
+CURVES = 12  # in a picture: no more colours can be distinguished
+LISTED = 10  # seeds: with more, a table has the range of the accuracies
+NAMED = 5  # settings that overfit; if there are more, those with the widest gap
 RISE = 1.05  # of the validation loss above its lowest value, while the train loss falls: overfitting
 MIN_SEEDS = 6  # with fewer, not even a difference of one sign in all pairs is significant: 2 / 2^5 > 0.05
 LEGEND = """
@@ -54,8 +54,8 @@ is clear; above, there may be a difference that these seeds do not show.
 class Summary:
     """The finished runs of a study with their settings; from a test accuracy of ``threshold`` on the task is solved.
 
-    ``runs`` has a row for each run, ``groups`` one for runs that differ in their seed alone: of these it has counts,
-    means and ranges. ``settings`` are the names of those in which the groups differ, ``shared`` the others in words.
+    ``runs`` has a row for each run. ``groups`` has a row for runs that differ only in their seed, with counts, means
+    and ranges. ``settings`` names the settings in which the groups differ, ``shared`` describes the others in words.
     """
 
     def __init__(self, finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> None:
@@ -147,7 +147,7 @@ class Summary:
         return markdown(table) + "\n" + (legend + BALANCED * ("balanced accuracy, %" in table)).rstrip()
 
     def overfitting(self) -> str:
-        """Return for which settings, and from where on, the validation loss leaves the train loss; "" without any."""
+        """Return which settings overfit, and from which iteration on; "" if none does."""
         groups = self.groups.assign(gap=self.groups.validation - self.groups.loss)
         if groups.gap.isna().all():
             return ""
@@ -186,7 +186,7 @@ class Summary:
         return (accuracy[high] - accuracy[low]).dropna().groupby("seed").mean().round(12)
 
     def loss_picture(self) -> Figure:
-        """Draw the train loss of each group of runs, or of each seed where there is one group; of many, some."""
+        """Draw the train loss of each group of runs, or of each seed if there is one group; of many, draw only some."""
         return self.curves("curve", "train loss (nats)", "Train loss", logy=True)
 
     def gap_picture(self) -> Figure | None:
@@ -205,7 +205,7 @@ class Summary:
         series, band = {}, {}
         for key in sorted(ranked[ranks]):
             curves = pd.concat(list(self.runs[column][self.runs[by] == key]), axis=1, join="inner")
-            with np.errstate(invalid="ignore"):  # between two infinite losses lies none: the curve has a gap
+            with np.errstate(invalid="ignore"):  # there is no value between two infinite losses: the curve has a gap
                 low, median, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=1)
             name = self.name(key) if self.settings else f"seed={key}"
             series[name], band[name] = (curves.index.to_numpy(), median), (low, high)
@@ -275,7 +275,7 @@ def overfits_from(points: Sequence[CurvePoint]) -> float:
 def differing(table: pd.DataFrame) -> list[str]:
     """Return the settings but the seed in which runs differ, without those that others imply.
 
-    Images may follow from their settings, and a setting that not every method uses from the method.
+    The images' settings may imply the images, and the method may imply a setting that not every method uses.
     """
     names = [str(name) for name in table if name != "seed" and table[name].nunique(dropna=False) > 1]
     for name in ("images", "data", *(name for name in names if table[name].isna().any())):
@@ -300,7 +300,7 @@ def what_all_have(table: pd.DataFrame) -> str:
 
 
 def mean_interval(values: Iterable[float]) -> tuple[float, float]:
-    """Return the 95 % BCa bootstrap interval of the mean; of equal values and of a single one it is their value."""
+    """Return the 95 % BCa bootstrap interval of the mean; for equal values or a single one, that value."""
     sample = np.array(list(values))
     if np.ptp(sample) == 0:  # the bootstrap can't resample a difference that is not there
         return sample[0], sample[0]
@@ -341,7 +341,7 @@ def plain(value: object) -> str:
 
 
 def percent(share: float, digits: str = ".4g") -> str:
-    """Return 0.985 as 98.5, and a share that is not there as a dash."""
+    """Return 0.985 as 98.5, and a missing share as a dash."""
     return "–" if math.isnan(share) else f"{100 * share:{digits}}"
 
 

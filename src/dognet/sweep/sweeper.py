@@ -34,7 +34,7 @@ from dognet.tracking.sync import following
 
 
 def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
-    """Train what is to do of the grid that the words ask for; UserError names the runs that failed."""
+    """Train the unfinished runs of the grid that the words ask for; UserError names the runs that failed."""
     launcher = config.hydra.launcher
     if launcher.get("n_jobs") == 0:
         raise UserError("hydra.launcher.n_jobs must be a number of processes, or -1 for all cores, got 0")
@@ -42,7 +42,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     grid = make_grid(words, root)
     settings = grid.points[0].settings  # study, force, plan and tracking_uri are the same in all
     recording = nullcontext() if settings.plan else following(settings.study, settings.tracking_uri, root)
-    with recording:  # from now on: MLflow takes its time to start
+    with recording:  # starts now, because MLflow takes long to start
         todo = points_to_do(grid, force=settings.force)
         print(f"study {settings.study}: {describe(grid, todo, root, launcher)}", flush=True)
         if settings.plan:
@@ -70,7 +70,7 @@ def describe(grid: Grid, todo: Sequence[PlannedRun], root: Path, launcher: DictC
 
 
 def processes(launcher: DictConfig) -> int | None:
-    """Return how many runs the launcher does at a time; None where that is for a cluster to say."""
+    """Return how many runs the launcher does at a time; None if the cluster decides that."""
     if launcher._target_.rpartition(".")[2] not in ("BasicLauncher", "JoblibLauncher"):
         return None
     if "n_jobs" not in launcher:
@@ -85,7 +85,7 @@ def conclude(study: str, root: Path) -> None:
     try:
         written = report.current_report(study, root) or report.write_report(study, root, replace_complete=False)
         print(report.conclusion(written), flush=True)
-    except (report.ReportError, OSError) as error:  # these runs were beside the study's grid, or all have failed
+    except (report.ReportError, OSError) as error:  # these runs are not in the study's grid, or all have failed
         print(f"no report: {error}")
 
 
@@ -109,10 +109,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class JobLoader:
-    """Gives launchers the settings of a run, which are validated already.
+    """Stands in for Hydra's config loader: it gives launchers the settings of a run, which are validated already.
 
-    Launchers take it for Hydra's config loader, of which they call this one method. Hydra's own composes conf/ anew
-    for every run: about 40 ms each, a twentieth of a sweep over runs of a second.
+    Launchers call only this one method. Hydra's own loader composes conf/ again for every run: about 40 ms each, a
+    twentieth of a sweep over runs of a second.
     """
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
@@ -147,7 +147,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     at_a_time, left = processes(config.hydra.launcher) or 1, list(todo)
     while left and not run(left):
         left = [point for point in left if point.ended_at() in (0, before[point])]
-        for point in left[:at_a_time]:  # one of these was killed: alone it harms no other
+        for point in left[:at_a_time]:  # one of these was killed: run each alone, so that it harms no other
             run([point])
         left = left[at_a_time:]
     killed = "its process was killed, perhaps because memory ran out"
@@ -169,7 +169,7 @@ def job_of(point: PlannedRun, grid: Grid) -> str:
 
 
 def small_config(config: DictConfig, study: str) -> DictConfig:
-    """Return of Hydra's own settings what a job needs: launchers copy them about ten times and send them to workers."""
+    """Return what a job needs of Hydra's settings: launchers copy them about ten times and send them to workers."""
     hydra = HydraConf(
         mode=RunMode.MULTIRUN,
         output_subdir=None,

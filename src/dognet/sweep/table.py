@@ -1,4 +1,4 @@
-"""What a sweep prints: how much is to do and why, and a line for each run that has ended."""
+"""What a sweep prints: how many runs are to do and why, and a line for each run that has ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def work_to_do(todo: Sequence[PlannedRun], points: Sequence[PlannedRun]) -> dict
 
 
 def time_for(todo: Iterable[float], seconds: Sequence[float], done: Sequence[float]) -> float:
-    """Return about how many seconds runs take from the work of each, as others took for theirs; NaN if none tells."""
+    """Return about how many seconds runs of this work take, at the pace of other runs; NaN if there are none."""
     if not sum(done):
         return float("nan")
     pace = max(sum(seconds) - FILES * len(done), 0) / sum(done)
@@ -101,17 +101,17 @@ class Table:
 
 
 def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[float], processes: int | None) -> float:
-    """Return about how long the runs take that have not ended, where ``processes`` runs go on at a time.
+    """Return about how long the runs that have not ended take, with ``processes`` runs at a time.
 
-    ``done`` is the work of the runs that have ended, in that order, and ``left`` that of the others. ``ends`` has as
-    many times of the start as there are processes, then the end of each run: the k-th run began at ``ends[k]``. On a
-    cluster, where ``processes`` is None, it has one time of the start.
+    ``done`` is the work of the runs that have ended, in that order, and ``left`` that of the others. ``ends`` has the
+    time of the start once for each process, then the end of each run: the k-th run began at ``ends[k]``. On a cluster,
+    where ``processes`` is None, it has the time of the start once.
     """
     if processes is None:
         return time_for(left, [ends[-1] - ends[0]], done)
     took = [end - began for began, end in zip(ends, ends[processes:], strict=False)]
     first = processes if len(took) > processes else 0  # the first run of each process reads the images as well
-    elapsed = [ends[-1] - began for began in ends[len(took) : len(took) + len(left)]]  # of the runs that go on
+    elapsed = [ends[-1] - began for began in ends[len(took) : len(took) + len(left)]]  # of the runs in progress
     whole = time_for(left, took[first:], done[first:])
     last_begun = whole / len(left) - elapsed[-1]
     return max(last_begun, (whole - sum(elapsed)) / min(processes, len(left)))

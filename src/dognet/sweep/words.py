@@ -77,7 +77,7 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
 
 
 def hydras(word: str, name: str, value: str) -> str:
-    """Return a word that sets one of Hydra's own settings, which are the launcher's; no word starts other code."""
+    """Return a word that sets one of Hydra's own settings; only the launcher's are allowed, so no word starts code."""
     launcher = name == "hydra/launcher" or name.startswith(("hydra.launcher.", "hydra.sweeper.params"))
     if not launcher and (name, value) != ("hydra/sweeper", "study"):
         raise SettingsError(f"{word}: of Hydra's own settings hydra/launcher and hydra.launcher.… may be given here")
@@ -103,7 +103,7 @@ def as_text(word: str, value: str, *, multirun: bool) -> str:
     listed = re.fullmatch(r"choice\((.*)\)", value)
     if not (multirun or listed):
         return quoted(value)
-    values = SEVERAL.findall(listed[1] if listed else value)[:-1]  # the last is the nothing at the end
+    values = SEVERAL.findall(listed[1] if listed else value)[:-1]  # the last is the empty match at the end
     words = ",".join(quoted(each.strip()) for each in values)
     return f"choice({words})" if listed else words
 

@@ -84,7 +84,7 @@ def failure(uri: str, error: BaseException) -> StoreError:
 
 
 def status(error: BaseException) -> int | None:
-    """Return the HTTP status that belongs to an exception, also where MLflow is no server; None where there is none."""
+    """Return the HTTP status that belongs to an exception, even if the store is not a server; None if there is none."""
     from mlflow.exceptions import MlflowException
     from requests import HTTPError
 

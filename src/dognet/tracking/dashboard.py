@@ -1,7 +1,7 @@
 """Dashboards of a study on MLflow's page: all its runs compared, and their mean over the seeds.
 
-A dashboard is a tag of the experiment, which the page calls a shared view. Its form is documented nowhere and was read
-out of the page of MLflow 3.17; a test looks at it in a browser.
+A dashboard is a tag of the experiment, which the page calls a shared view. Its form is undocumented and was read off
+the page of MLflow 3.17; a test checks it in a browser.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def address(base: str, experiment: str, key: str = "dashboard") -> str:
 def compare(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool = True) -> JSON:
     """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings.
 
-    Where ``low``, losses are so low that they need a log axis.
+    If ``low``, the losses are so low that they need a log axis.
     """
     loss, pair = figures[0], [figures[0], TEST_ACCURACY]
     first, *others = shared(varied, figures, low)
@@ -104,7 +104,7 @@ def compare(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool =
 def average(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool, runs: Sequence[RunData]) -> JSON:
     """Return the dashboard of groups of runs that differ in their seed only: the mean, and the band they lie in.
 
-    Where several settings vary, a group goes by one tag: the list of runs has no room for all their names.
+    If several settings vary, a group is named by one tag: the list of runs has no room for all their names.
     """
     settings = [name for name in varied if name != "seed"]
     mode, key = ("param", settings[0]) if len(settings) == 1 else ("tag", WITHOUT_SEED)

@@ -20,8 +20,8 @@ from dognet.settings import TrainingSettings
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
-POINTS = 120  # of a curve: more of them took half of the recording, and the page draws them no better
-WITHOUT_SEED = "settings"  # the tag that runs share which differ in their seed only
+POINTS = 120  # of a curve: more took half of the recording time, and the page draws them no better
+WITHOUT_SEED = "settings"  # the tag shared by runs that differ only in their seed
 NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: no parameter
 
 

@@ -88,7 +88,7 @@ def save(run: Run, folder: Path) -> None:
     outputs = Schema([ColSpec("string", "label"), ColSpec("double", "probability")])
     with store.checked_copy(run.folder) as copy:
         net = NNet.load(copy.folder / "weights.npz")
-        NNet(*net.weights(), net.y_classes).save(copy.folder / "weights.npz")  # without what training goes on with
+        NNet(*net.weights(), net.y_classes).save(copy.folder / "weights.npz")  # without what training resumes from
         save_model(
             str(folder),
             python_model=str(HERE / "served.py"),

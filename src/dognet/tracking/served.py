@@ -1,6 +1,6 @@
 """The network as MLflow serves it: `dognet export` puts a copy into the model folder, and MLflow runs that copy.
 
-Besides MLflow it needs the network package, which lies in the model folder too. Nothing in dognet imports it.
+Besides MLflow it needs the network package, which is in the model folder too. Nothing in dognet imports it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Served(PythonModel):
     """Tells images apart: the label of each, and how likely the positive one is."""
 
     def load_context(self, context: Any) -> None:
-        """Read the weights; the positive label stands in the model's configuration."""
+        """Read the weights; the positive label is in the model's configuration."""
         self.net = NNet.load(context.artifacts["weights"])
         self.labels = f"not {context.model_config['positive']}", context.model_config["positive"]
 

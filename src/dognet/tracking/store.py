@@ -73,7 +73,7 @@ def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
         with closing(sqlite3.connect(file)) as database:
             rows = database.execute(query, (study, artifact_location(uri, root, study))).fetchall()
     except sqlite3.Error:
-        return None  # opening the store says what ails it
+        return None  # opening the store says what is wrong with it
     return {Identity(key, value): start for key, value, start in rows} or None
 
 
@@ -151,7 +151,7 @@ class Store:
             return {name: one for name, one in ids.items() if self.client.search_runs([one], max_results=1)}
 
     def search(self, study: str, query: str = "") -> Iterator[Entry]:
-        """Yield MLflow's runs of a study that match, those that were deleted too."""
+        """Yield MLflow's runs of a study that match, including deleted ones."""
         from mlflow.entities import ViewType
 
         token = None
@@ -161,7 +161,7 @@ class Store:
             token = page.token or ""
 
     def recorded(self, study: str) -> dict[Identity, float]:
-        """Return the runs of a study that the store holds whole: until which start a run counts as that one."""
+        """Return the runs of a study that the store holds whole, each with what ``until`` gives for it."""
         found: dict[Identity, float] = {}
         with suppress(RefusedError), self.writing():  # recording says which runs that concerns
             for run in self.search(study, "attributes.status != 'RUNNING'"):
@@ -243,7 +243,7 @@ class Store:
 
 
 def until(run: Entry) -> float:
-    """Return until which start a run counts as this one: one deleted stays so, but trained again it is a new one."""
+    """Return the latest start at which a run counts as this one: a deleted run stays deleted, a later one is new."""
     return float("inf") if run.info.lifecycle_stage == "active" else run.info.start_time
 
 

@@ -78,7 +78,7 @@ class Recorder:
                 self.missing[path] = manifest
 
     def sift(self, *, asking: bool = False) -> None:
-        """Set aside the missing runs that MLflow has; unless ``asking``, as far as it is known without importing it."""
+        """Set aside the missing runs that MLflow has; unless ``asking``, only those known without importing MLflow."""
         for study in {manifest.study for manifest in self.missing.values()} - self.known.keys():
             known = store.recorded(self.uri, self.root, study)
             if known is None and asking:
@@ -90,7 +90,7 @@ class Recorder:
                 self.there[path] = self.missing.pop(path)
 
     def until(self, path: Path, manifest: Manifest) -> float:
-        """Return until which start a run counts as MLflow's: infinity for one that is not deleted, -1 for none."""
+        """Return the latest start at which a run counts as MLflow's: infinity for one not deleted, -1 for none."""
         return self.known.get(manifest.study, {}).get(entry.identity(path, manifest), -1)
 
     def open(self) -> Store:
@@ -207,7 +207,7 @@ def follow(recorder: Recorder) -> NoReturn:
 
 
 def training(seconds: float = 0) -> bool:
-    """Return whether standard input is open still, as it is while the training lasts, after waiting so long."""
+    """Wait so long, then return whether standard input is still open, as it is while the training lasts."""
     return not select.select([sys.stdin], [], [], seconds)[0]
 
 
@@ -228,7 +228,7 @@ def give_up(recorder: Recorder, ending: threading.Lock) -> None:
 
 
 def end(recorder: Recorder, ending: threading.Lock) -> NoReturn:
-    """Print on standard error what is not recorded and why, then end this process, whatever MLflow is at."""
+    """Print on standard error what is not recorded and why, then end this process, whatever MLflow is doing."""
     with ending:  # and never released: only one thread reports
         lines = recorder.faults()
         repeated = sum(map(recorder.is_new, recorder.there.values()))

@@ -29,7 +29,7 @@ def find(name: str) -> type[Method]:
 
 
 def make(name: str, settings: Mapping[str, Any]) -> Method:
-    """Return a method with its settings as its fields have them; InputError names what is wrong."""
+    """Return a method with its settings in the types of its fields; InputError names what is wrong."""
     method = find(name)
     kinds = {field.name: field.type for field in fields(method)}
     needed = [field.name for field in fields(method) if field.default is MISSING]
@@ -43,7 +43,7 @@ def make(name: str, settings: Mapping[str, Any]) -> Method:
 
 
 def as_kind(value: Any, kind: Any) -> Any:
-    """Return a number as the field has it, 1e4 as a whole one and 0 as a float; all else as it is."""
+    """Return a number in the field's type, 1e4 as a whole number and 0 as a float; return anything else as it is."""
     if isinstance(value, bool) or kind not in ("int", "float"):
         return value
     try:
