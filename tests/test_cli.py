@@ -98,8 +98,8 @@ def test_a_longer_run_resumes_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("data=3", "data must be the name of a file in conf/data/, as in data=generated, got 3"),
         ("data=[1,2]", "data must be the name of a file in conf/data/, as in data=generated, got [1,2]"),
         ("data.white=3", "data.white is no setting of generated data, got 3"),
-        ("data.kind=dog", "data.kind=dog: the kind stands in a file in conf/data/, which data=<name> chooses"),
-        ("data.positive=${seed}", "data.positive=${seed}: ${…} is not filled in here, write the text itself"),
+        ("data.kind=dog", "data.kind=dog: the kind is set by a file in conf/data/, which data=<name> chooses"),
+        ("data.positive=${seed}", "data.positive=${seed}: ${…} is not replaced here, write the text itself"),
         ("data.positive=dog", "data/generated/train.csv: no row with label 'dog' (data.positive)"),
         ("data.train_rows=3", "data.train_rows must be a whole number from 10 to 10^8, got 3"),
         ("hiddenNodes=1,2", "hiddenNodes=1,2 gives several values: a sweep needs --multirun"),
@@ -224,7 +224,7 @@ def test_a_current_folder_that_was_deleted_is_one_line(tmp_path: Path, name: str
     answer = run_in(tmp_path)("bash", "-c", words, check=False, PYTHONPATH=str(REPOSITORY / "src"))
     assert (answer.returncode, answer.stdout) == (1, "")
     command = f"dognet {name}".strip()
-    assert answer.stderr == f"{command}: the current folder has been deleted: cd into one that is there\n"
+    assert answer.stderr == f"{command}: the current folder has been deleted: cd into an existing one\n"
 
 
 @pytest.mark.parametrize(

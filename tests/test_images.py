@@ -306,7 +306,7 @@ def test_pixels_on_another_scale_than_white_are_one_line_a_file() -> None:
 
 
 def test_an_index_among_the_pixels_is_one_line_and_does_not_hide_dark_images() -> None:
-    line = "train.csv: pixel columns that look like an index: {}: delete what is no pixel"
+    line = "train.csv: pixel columns that look like an index: {}: delete columns that are not pixels"
     rows = np.arange(40)
     assert warned(digits().assign(number=rows, even=rows * 2)) == [line.format("number, even")]
     for name in ("id", "Image_ID", "index", "Unnamed: 0"):
@@ -347,7 +347,7 @@ def test_labels_of_one_file_alone_are_one_line() -> None:
 def test_test_images_that_are_in_the_training_set_are_counted() -> None:
     train, test = digits(), digits(20, 2)
     test.iloc[4:7, 1:] = train.iloc[[9, 3, 3], 1:].to_numpy()
-    line = "test.csv: {} of 20 images are in train.csv too: accuracy on them says nothing of new images"
+    line = "test.csv: {} of 20 images are in train.csv too: accuracy on them says nothing about new images"
     assert warned(train, test) == [line.format(3)]
     assert warned(train.astype({"p": float, "q": float}), test) == [line.format(3)]
     assert warned(train, train[:20]) == [line.format(20)]

@@ -413,7 +413,7 @@ def test_a_truncated_network_file_is_refused_at_every_byte(tmp_path: Path) -> No
     content = (tmp_path / "net.npz").read_bytes()
     for length in range(len(content)):
         (tmp_path / "net.npz").write_bytes(content[:length])
-        with pytest.raises(InputError, match=r"net\.npz is not a whole network file"):
+        with pytest.raises(InputError, match=r"net\.npz is not a complete network file"):
             NNet.load(tmp_path / "net.npz")
 
 
@@ -429,7 +429,7 @@ def test_a_pickled_file_is_refused_and_never_unpickled(tmp_path: Path, monkeypat
     np.save("array.npy", np.zeros(3))
     np.savez("foreign.npz", other=np.zeros(3))
     for name in ("inside.npz", "plain.npz", "array.npy", "foreign.npz"):
-        with pytest.raises(InputError, match="is not a whole network file"):
+        with pytest.raises(InputError, match="is not a complete network file"):
             NNet.load(name)
     assert not Path("unpickled").exists()
 

@@ -268,7 +268,7 @@ def test_runs_beside_the_grid_leave_the_report_as_it_is(project: Path) -> None:
 def test_a_partial_sweep_does_not_replace_a_complete_report(project: Path) -> None:
     before = text_of(project)
     shutil.rmtree(run_folders(project)[0])
-    told = "5 of 6 runs of way are finished, and the report that is there has all: dognet report way replaces it"
+    told = "5 of 6 runs of way are finished, and the existing report has all: dognet report way replaces it"
     with pytest.raises(ReportError, match=f"^{told}$"):
         write_report("way", project, replace_complete=False)
     assert (project / "experiments" / "way" / "report.md").read_text() == before
@@ -337,9 +337,11 @@ def test_images_are_named_by_their_folder(project: Path) -> None:
 def test_runs_on_different_images_have_no_best(project: Path) -> None:
     train(project, "own", *({"data.train_rows": rows, "seed": seed} for rows in (50, 60) for seed in (1, 2)))
     text = text_of(project, "own")
-    assert "There is none: the runs have different images, and losses on different images don't compare." in text
+    assert "There is none: the runs have different images, and losses on different images can't be compared." in text
     assert [row(text, f"generated-train_rows-{each}")[1] for each in ("50", "60")] == ["0 of 2 (0 to 66 %)"] * 2
-    with pytest.raises(ReportError, match=r"^own has runs on different images, whose losses don't compare: name a run"):
+    with pytest.raises(
+        ReportError, match=r"^own has runs on different images, whose losses can't be compared: name a run"
+    ):
         run_to_keep("own", project)
 
 

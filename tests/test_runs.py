@@ -92,7 +92,7 @@ def test_weights_changed_at_any_bit_are_refused_or_the_same(finished: Path) -> N
         try:
             other = NNet.load(path)
         except InputError as error:
-            assert str(error).startswith(f"{path} is not a whole network file")
+            assert str(error).startswith(f"{path} is not a complete network file")
             refused += 1
         else:  # the date of a part of the archive, for one
             assert np.array_equal(net.W1, other.W1)

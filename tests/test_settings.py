@@ -291,7 +291,7 @@ def test_a_study_and_a_path_are_taken_as_written_too(conf: Path) -> None:
 
 def test_nothing_is_filled_in_into_text(conf: Path) -> None:
     assert refused("data.positive=${seed}") == [
-        "data.positive=${seed}: ${…} is not filled in here, write the text itself"
+        "data.positive=${seed}: ${…} is not replaced here, write the text itself"
     ]
 
 

@@ -112,7 +112,7 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ("seed=1,2 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs must be a number of processes, or -1 for all"),
         ("seed=1,2 hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs: Value 'two' of type 'str' could not be"),
         ("seed=1,2 hydra.launcher.foo=1", "hydra.launcher.foo: the launcher has no such setting"),
-        ("seed=range(2),5", "seed=range(2),5: range(…) and choice(…) stand alone"),
+        ("seed=range(2),5", "seed=range(2),5: range(…) and choice(…) can't be combined"),
         ("data=generated,lecture data.seed=1", "data.seed is no setting of lecture data, got 1 (data=lecture)"),
         ("seed=1,2 hydra/sweeper=basic", "hydra/sweeper=basic: of Hydra's own settings hydra/launcher"),
         ("hiddenNode=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
@@ -125,8 +125,8 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
             "study=a,b: only hiddenNodes, stepSize, ITERS, seed, method, dtype and data may have several values",
         ),
         ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has no end of values, range(…) has"),
-        ("seed=range(0)", "seed=range(0): no value lies in it, so there is no run"),
-        ("seed=range(1,5,-1) ITERS=1,2", "seed=range(1,5,-1): no value lies in it, so there is no run"),
+        ("seed=range(0)", "seed=range(0): it has no value, so there is no run"),
+        ("seed=range(1,5,-1) ITERS=1,2", "seed=range(1,5,-1): it has no value, so there is no run"),
         ("study=../up seed=1,2", "study must be a plain name: letters, digits, _ - and . inside, got '../up'"),
         ("experiment=nope", "experiment=nope: no such study, there are "),
     ],
@@ -146,7 +146,7 @@ def runs_of(project: Path, study: str = "adhoc") -> list[Path]:
 
 def test_a_launchers_timeout_that_is_too_short_is_one_line(project):
     answer = sweep(project, "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.timeout=0.01", check=False)
-    message = "dognet: a run took longer than hydra.launcher.timeout=0.01 s: give it more\n"
+    message = "dognet: a run took longer than hydra.launcher.timeout=0.01 s: raise it\n"
     assert (answer.returncode, answer.stderr) == (1, message)
 
 
@@ -402,7 +402,7 @@ def test_a_second_sweep_of_the_same_study_says_why_not(project):
     sweeping.terminate()
     sweeping.communicate()
     assert answer.returncode == 1
-    assert "another sweep is at work in experiments/adhoc/runs: wait until it has ended, or end it" in answer.stderr
+    assert "another sweep is running in experiments/adhoc/runs: wait for it to end, or stop it" in answer.stderr
 
 
 # --- studies

@@ -50,7 +50,7 @@ def test_of_two_sweeps_the_second_says_why_not_and_no_run_is_there_twice(project
     results = at_once(project, GRID, GRID)
     assert sorted(code for code, _ in results) == [0, 1]
     printed = next(text for code, text in results if code)
-    assert "another sweep is at work in experiments/adhoc/runs: wait until it has ended, or end it" in printed
+    assert "another sweep is running in experiments/adhoc/runs: wait for it to end, or stop it" in printed
     assert "Traceback" not in printed
     assert len(finished(project)) == 6
     assert recorded(project) == finished(project)

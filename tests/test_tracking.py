@@ -262,7 +262,7 @@ def test_the_store_is_the_setting_or_the_variable_or_a_file_of_the_project(
     ],
 )
 def test_a_uri_that_names_no_store_is_refused_with_the_way_to_write_it(tmp_path: Path, uri: str, way_out: str) -> None:
-    with pytest.raises(AddressError, match="names no store that MLflow can write") as error:
+    with pytest.raises(AddressError, match="is not a store that MLflow can write") as error:
         locate(uri, tmp_path)
     assert f": {way_out}" in str(error.value)
     assert "opensesame" not in str(error.value)
@@ -426,7 +426,7 @@ def test_a_store_that_is_not_there_is_made_anew(grid: Path, left: str) -> None:
 
 def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
     (grid / "mlflow.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(StoreError, match="the file is damaged: delete it, and `dognet sync` makes it anew"):
+    with pytest.raises(StoreError, match="the file is damaged: delete it, and `dognet sync` rebuilds it"):
         store(grid).record(folders(grid)[0])
 
 

@@ -214,7 +214,7 @@ def test_a_truncated_store_is_named_with_the_way_out(grid: Path, run: Run, sync:
     answer = run("dognet", "sync", check=False)
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
-    assert "the file is damaged: delete it, and `dognet sync` makes it anew" in answer.stderr
+    assert "the file is damaged: delete it, and `dognet sync` rebuilds it" in answer.stderr
 
 
 def test_the_progress_of_many_is_shown_on_a_terminal(grid: Path, run: Run) -> None:
@@ -363,7 +363,7 @@ def test_pictures_that_are_drawn_after_the_recording_are_added(grid: Path, run: 
 def test_a_repeated_run_that_mlflow_has_is_said_to_be_there(grid: Path) -> None:
     assert train(grid).stderr == ""
     answer = train(grid, "", 0, "force")
-    assert answer.stderr == "dognet: MLflow has the repeated run already, with the same digest and so the same result\n"
+    assert answer.stderr == "dognet: MLflow already has the repeated run, with the same digest and so the same result\n"
 
 
 def test_after_an_experiment_was_deleted_sync_brings_it_back(grid: Path, sync: Sync) -> None:
@@ -395,10 +395,10 @@ def test_a_moved_store_is_rebuilt(grid: Path, sync: Sync) -> None:
 def test_a_uri_that_names_no_store_is_told_at_once_and_hurts_no_training(grid: Path, sync: Sync) -> None:
     answer = train(grid, "./mlruns")
     assert (answer.stdout, answer.stderr.count("\n")) == ("trained\n", 1)
-    assert answer.stderr.startswith("dognet: nothing is recorded in MLflow: tracking_uri ./mlruns names no store")
+    assert answer.stderr.startswith("dognet: nothing is recorded in MLflow: tracking_uri ./mlruns is not a store")
     assert "dognet sync" not in answer.stderr
     _, error = sync(uri="localhost:5000")
-    assert error.endswith("localhost:5000 names no store that MLflow can write: write http://localhost:5000")
+    assert error.endswith("localhost:5000 is not a store that MLflow can write: write http://localhost:5000")
 
 
 def test_a_store_that_is_read_only_is_told_in_one_line(grid: Path, run: Run) -> None:

@@ -147,9 +147,9 @@ def test_own_validation_images_are_a_number_or_none(own: Path) -> None:
         ("data.validation=100", r"own/train\.csv: data\.validation must be fewer than its 100 images, got 100$"),
         (
             "data.validation=1",
-            r"validation\.csv: data\.validation=1 leaves it no image of one of the classes: take more",
+            r"validation\.csv: data\.validation=1 leaves no image of one of the classes: take more",
         ),
-        ("data.validation=99", r"/train\.csv: data\.validation=99 leaves it no image of one of the classes: take more"),
+        ("data.validation=99", r"/train\.csv: data\.validation=99 leaves no image of one of the classes: take more"),
     ],
 )
 def test_a_split_that_leaves_a_class_without_images_is_refused(own: Path, word: str, error: str) -> None:

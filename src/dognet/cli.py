@@ -35,7 +35,7 @@ def main() -> None:
         try:
             Path.cwd()
         except FileNotFoundError:
-            raise UserError("the current folder has been deleted: cd into one that is there") from None
+            raise UserError("the current folder has been deleted: cd into an existing one") from None
         if words == ["--version"]:
             print(f"dognet {metadata.version('dognet')}")
             return

@@ -150,8 +150,8 @@ class TrainingSettings(Model):
 
     hiddenNodes: Annotated[Whole, Field(ge=1, le=100_000, description="hidden nodes besides the bias")]
     stepSize: Annotated[Positive, Field(description="how far an update goes, also called learning rate")]
-    ITERS: Annotated[Whole, Field(ge=0, le=10**15, description="iterations; what one is, the method says")]
-    seed: Annotated[Seed, Field(description="seed of the initial weights, and of all that a method draws")]
+    ITERS: Annotated[Whole, Field(ge=0, le=10**15, description="iterations; the method defines what one is")]
+    seed: Annotated[Seed, Field(description="seed of the initial weights and of all that a method draws")]
     method: Annotated[Method, Field(description="how the weights are found")] = GRADIENT_DESCENT
     dtype: Annotated[Literal["float64", "float32"], Field(description="float32 is faster, with fewer digits")] = (
         "float64"

@@ -53,7 +53,9 @@ def odd_columns(file: str, table: pd.DataFrame) -> list[str]:
     constant = pixels.columns[same & (darkest > 0) & (brightest < brightest.max())].tolist()
     lines = []
     if index:
-        lines.append(f"{file}: pixel columns that look like an index: {listed(index)}: delete what is no pixel")
+        lines.append(
+            f"{file}: pixel columns that look like an index: {listed(index)}: delete columns that are not pixels"
+        )
     if constant:
         lines.append(f"{file}: pixel columns with one value, neither black nor white, in all rows: {listed(constant)}")
     return lines
@@ -92,7 +94,9 @@ def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFr
     n = int(hashes[1].isin(in_both).sum())
     if not n:
         return []
-    return [f"{file}: {n} of {len(table)} images are in {train_file} too: accuracy on them says nothing of new images"]
+    return [
+        f"{file}: {n} of {len(table)} images are in {train_file} too: accuracy on them says nothing about new images"
+    ]
 
 
 def same(label: str, other: str) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from dognet.network.gradient import Array, gradient, score
 
 CACHE = 2**14  # values of H in a block, 128 KiB
-PIXELS = 2**17  # most values of X1 in a block, 1 MiB: at 60,000 x 784 and 4 nodes 1.4 times as fast as without this limit
+PIXELS = 2**17  # most values of X1 in a block, 1 MiB: at 60,000 x 784 and 4 nodes 1.4 times as fast as unlimited
 IMAGES = 512  # fewest in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
 PARTS = 16  # at most, so that their gradients take little memory
 VALUES = 25_000  # fewest of the larger layer in a part: with less a thread costs more than it saves
@@ -55,6 +55,7 @@ class Images:
 
     def sum_over(self, function: Callable[..., tuple[Any, ...]], W1: Array, W2: Array) -> tuple[Any, ...]:
         """Return what ``function(X1, y, W1, W2)`` gives, summed over all images part by part."""
+
         def sum_part(part: slice) -> tuple[Any, ...]:
             X1, y = self.X1[:, part], self.y[part]
             with np.errstate(all="ignore"):  # a thread does not inherit it

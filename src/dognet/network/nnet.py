@@ -181,7 +181,7 @@ class NNet:
         except FileNotFoundError:
             raise
         except Exception as error:  # the zip and npy readers raise a dozen kinds on damaged bytes
-            raise InputError(f"{path} is not a whole network file ({error}): train again") from error
+            raise InputError(f"{path} is not a complete network file ({error}): train again") from error
         return net
 
     def weights(self) -> tuple[Array, Array]:

@@ -169,7 +169,7 @@ def read_verified(folder: Path) -> Run:
     """Read a run folder whose checksums hold."""
     manifest = read_manifest(folder)
     if manifest.status == "trained":
-        raise RunError(f"{folder / 'run.json'}: the run is trained and not evaluated yet")
+        raise RunError(f"{folder / 'run.json'}: the run is trained but not evaluated yet")
     for name in FILES if manifest.status == "finished" else ("config.yaml", "traceback.txt"):
         if not (folder / name).is_file():
             raise RunError(f"{folder / name}: missing")

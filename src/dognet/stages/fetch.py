@@ -159,7 +159,7 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
     for name, labels in (("train", train), ("validation", apart)):
         if data.validation and (positive not in labels or len(labels) == 1):
             raise ImagesError(
-                f"{made}/{name}.csv: data.validation={data.validation:g} leaves it no image of one of the classes: "
+                f"{made}/{name}.csv: data.validation={data.validation:g} leaves no image of one of the classes: "
                 "take more images, or data.validation=0"
             )
 

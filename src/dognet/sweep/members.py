@@ -131,7 +131,7 @@ def run_to_keep(name: str, root: Path) -> Run:
             print(f"{name}: skipped {missing}: {reason}", file=sys.stderr)
     if best := best_run(members):
         return best
-    raise ReportError(f"{name} has runs on different images, whose losses don't compare: name a run's folder")
+    raise ReportError(f"{name} has runs on different images, whose losses can't be compared: name a run's folder")
 
 
 def studies_with_runs(root: Path) -> list[str]:

@@ -86,7 +86,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
     runs, before = finished + len(members.missing), read_report(folder)
     if study.path.is_file() and not replace_complete and finished < runs and before and before.finished == before.runs:
         count = f"{finished} of {runs} runs of {name} are finished"
-        raise ReportError(f"{count}, and the report that is there has all: dognet report {name} replaces it")
+        raise ReportError(f"{count}, and the existing report has all: dognet report {name} replaces it")
     summary = Summary(members.finished, study.solved)
     answer = summary.answer()
     report = Report(path=folder / "report.md", question=study.question, answer=answer, runs=runs, finished=finished)
@@ -145,7 +145,7 @@ def page(report: Report, summary: Summary, members: Members, pictures: Mapping[s
 def describe(best: Run | None) -> str:
     """Return in words which run is the best, and by what it was chosen."""
     if best is None:
-        return "There is none: the runs have different images, and losses on different images don't compare."
+        return "There is none: the runs have different images, and losses on different images can't be compared."
     figures = best.figures
     chosen = f"`{best.folder.name}` has the lowest {figures.chosen_by.replace('_', ' ')}"
     balanced = figures.balanced_accuracy

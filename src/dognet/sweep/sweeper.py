@@ -98,7 +98,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         where = os.path.relpath(folder)
-        raise UserError(f"another sweep is at work in {where}: wait until it has ended, or end it") from None
+        raise UserError(f"another sweep is running in {where}: wait for it to end, or stop it") from None
     try:
         yield
     finally:
@@ -140,7 +140,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
             return False
         except TimeoutError as error:  # joblib's own; it gives up the whole sweep
             timeout = config.hydra.launcher.get("timeout")
-            raise UserError(f"a run took longer than hydra.launcher.timeout={timeout} s: give it more") from error
+            raise UserError(f"a run took longer than hydra.launcher.timeout={timeout} s: raise it") from error
         errors.update((point, job.return_value) for point, job in zip(points, jobs, strict=True))
         return True
 

@@ -61,7 +61,7 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     if name not in names() and not name.startswith("method."):
         raise SettingsError(unknown_name(name))
     if name == "data.kind":
-        raise SettingsError(f"{word}: the kind stands in a file in conf/data/, which data=<name> chooses")
+        raise SettingsError(f"{word}: the kind is set by a file in conf/data/, which data=<name> chooses")
     if is_text(name):
         value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
@@ -80,7 +80,9 @@ def hydras(word: str, name: str, value: str) -> str:
     """Return a word that sets one of Hydra's own settings; only the launcher's are allowed, so no word starts code."""
     launcher = name == "hydra/launcher" or name.startswith(("hydra.launcher.", "hydra.sweeper.params"))
     if not launcher and (name, value) != ("hydra/sweeper", "study"):
-        raise SettingsError(f"{word}: of Hydra's own settings hydra/launcher and hydra.launcher.… may be given here")
+        raise SettingsError(
+            f"{word}: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set here"
+        )
     if name.endswith("_target_") or (name == "hydra/launcher" and not PLAIN_NAME.fullmatch(value)):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
     parse(word)
@@ -97,7 +99,7 @@ def several_values(word: str, name: str, value: str) -> str:
 def as_text(word: str, value: str, *, multirun: bool) -> str:
     """Return the value of a text setting, or in a sweep its values, as Hydra takes them for text."""
     if "${" in value:
-        raise SettingsError(f"{word}: ${{…}} is not filled in here, write the text itself")
+        raise SettingsError(f"{word}: ${{…}} is not replaced here, write the text itself")
     if re.fullmatch(r"range\(.*\)", value):
         return value
     listed = re.fullmatch(r"choice\((.*)\)", value)

@@ -14,7 +14,7 @@ from dognet.errors import UserError
 SERVERS, DATABASES = ("http", "https", "databricks"), ("postgresql", "mysql", "mssql")
 
 
-ANEW = "delete it, and `dognet sync` makes it anew from the run folders"
+ANEW = "delete it, and `dognet sync` rebuilds it from the run folders"
 
 
 class StoreError(UserError):
@@ -22,7 +22,7 @@ class StoreError(UserError):
 
 
 class AddressError(StoreError):
-    """The URI names no store that MLflow can write: how to write it."""
+    """The URI is not a store that MLflow can write: how to write it."""
 
 
 class RefusedError(StoreError):
@@ -38,7 +38,7 @@ def locate(tracking_uri: str | None, root: Path) -> str:
         return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
     if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
         return uri.rstrip("/")
-    raise AddressError(f"tracking_uri {without_password(uri)} names no store that MLflow can write: {advice(uri)}")
+    raise AddressError(f"tracking_uri {without_password(uri)} is not a store that MLflow can write: {advice(uri)}")
 
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:

@@ -96,7 +96,9 @@ class Store:
         if self.file and self.file.is_dir():
             raise AddressError(f"{uri}: {self.file} is a folder: name a file, as in sqlite:///mlflow.db")
         if self.file and set("%?") & set(str(self.file)):
-            raise AddressError(f"{self.file}: MLflow opens no SQLite file with % or ? in its path: set tracking_uri")
+            raise AddressError(
+                f"{self.file}: MLflow can't open a SQLite file with % or ? in its path: set tracking_uri"
+            )
         locked = self.file or Path(tempfile.gettempdir(), f"dognet-{os.getuid()}-{hash_of({'uri': uri})}")
         self.lock = FileLock(f"{locked}.lock", timeout=wait, mode=0o666)  # less the umask, for a group
         self.experiments: dict[str, str] = {}  # ids by study

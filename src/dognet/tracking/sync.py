@@ -185,7 +185,7 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
         finally:
             child.terminate()  # harmless at any moment: the next command completes what it leaves
     if child.returncode:
-        print("dognet: recording in MLflow broke off: `dognet sync` records what is missing", file=sys.stderr)
+        print("dognet: recording in MLflow stopped early: `dognet sync` records what is missing", file=sys.stderr)
 
 
 def follow(recorder: Recorder) -> NoReturn:
@@ -234,7 +234,7 @@ def end(recorder: Recorder, ending: threading.Lock) -> NoReturn:
         repeated = sum(map(recorder.is_new, recorder.there.values()))
         if repeated and not recorder.trouble:
             runs = "the repeated run" if repeated == 1 else f"{repeated} repeated runs"
-            lines.append(f"MLflow has {runs} already, with the same digest and so the same result")
+            lines.append(f"MLflow already has {runs}, with the same digest and so the same result")
         print(*(f"dognet: {line}\n" for line in lines), sep="", end="", file=sys.stderr, flush=True)
         os._exit(0)
 

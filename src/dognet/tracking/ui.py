@@ -37,7 +37,7 @@ def command(options: argparse.Namespace, root: Path) -> None:
     with listen(options.port) as listener:
         port = listener.getsockname()[1]
         show(Store(uri, root), options.study, f"http://{HOST}:{port}")
-        print(f"Ctrl-C ends it. To a browser that can't find {HOST} it is 127.0.0.1", flush=True)
+        print(f"Ctrl-C ends it. If your browser can't find {HOST}, use 127.0.0.1", flush=True)
         serve(uri, listener)
 
 
@@ -61,7 +61,7 @@ def listen(wanted: int | None = None) -> socket.socket:
     for port in (wanted,) if wanted else (5000, 0):
         with suppress(OSError, OverflowError):
             return socket.create_server(("127.0.0.1", port), backlog=100)  # a browser waits until the server is up
-    raise UserError(f"port {wanted} is not free: leave --port out, and a free one is taken")
+    raise UserError(f"port {wanted} is in use: leave out --port, and dognet finds a free one")
 
 
 def serve(uri: str, listener: socket.socket) -> None:
