@@ -151,5 +151,5 @@ def test_a_folder_whose_name_mlflow_cannot_take_is_one_line_and_trains_all_the_s
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     answer = run("dognet", "ITERS=10")
     assert answer.stderr.count("\n") == 1
-    assert "MLflow can't open SQLite files with % or ? in their path: set tracking_uri" in answer.stderr
+    assert "MLflow can't open a SQLite file with % or ? in its path: set tracking_uri" in answer.stderr
     assert run("dognet", "sync", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db").stdout.startswith("1 recorded")

@@ -117,9 +117,7 @@ def values_of(override: Override) -> list[Any]:
         raise SettingsError(f"{word}: an interval has no end of values, range(…) has")
     values = [plain(value, override.value()) for value in override.sweep_iterator()]
     if any(isinstance(value, Sweep) for value in values):
-        raise SettingsError(
-            f"{word}: range(…) and choice(…) can't be combined with other values: write all values, with commas between them"
-        )
+        raise SettingsError(f"{word}: range(…) and choice(…) can't be combined with other values: write all values out")
     if not values:
         raise SettingsError(f"{word}: it has no value, so there is no run")
     return [str(value) for value in values] if is_text(name) else values
