@@ -37,7 +37,7 @@ soak: $(VENV)/tests
 
 bench: $(VENV)/tests
 	$(INSTALL) --requirement bench/requirements.txt
-	for script in training tricks fit methods scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
+	for script in training fit methods scaling reading pipeline sweep tracking; do python bench/$$script.py || exit 1; done
 
 # what pyproject.toml asks for, as pinned so far; with UPGRADE=--upgrade as new as possible
 pins: $(VENV)/installed

@@ -60,10 +60,8 @@ def main() -> None:
             f"| {mode}, {dtype} | {bare:.2f} | {recording:.2f} | {cost:.1%} | {wide:.2f} "
             f"| {runs[0]['loss']:.10g} | {runs[0]['accuracy']:.4f} |"
         )
-    if given.quick:
-        print("\n".join(lines))
-    else:
-        machine.publish("fit", f"{machine.described('numpy')}. Medians of {turns}.\n\n" + "\n".join(lines))
+    text = f"{machine.described('numpy')}. Medians of {turns}.\n\n" + "\n".join(lines)
+    machine.publish("fit", text, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,11 @@ def described(*packages: str) -> str:
     )
 
 
-def publish(name: str, text: str) -> None:
-    """Print the text, and put it between the two marks of that name in docs/performance.md."""
+def publish(name: str, text: str, *, quick: bool = False) -> None:
+    """Print the text and, unless ``quick``, put it between the two marks of that name in docs/performance.md."""
     print(text)
+    if quick:
+        return
     page = DOCS / "performance.md"
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, _, rest = page.read_text(encoding="utf-8").partition(start)

@@ -1,20 +1,17 @@
 """An iteration of gradient descent over images, pixels, hidden nodes and threads: python bench/scaling.py [--quick].
 
 Beside it torch.nn, and four lines of plain NumPy. All three take turns in one process a shape and must end with the
-same weights to 1e-9. Then memory, and whether the weights depend on threads.
+same weights to 1e-9. Then memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,10 +108,7 @@ def iterations(n: int, p: int, h: int, threads: int, turns: int) -> dict[str, fl
         ends = {}
         for name, step in steps.items():
             begin = clock()
-            if name == "dognet":
-                with one_blas_thread():
-                    ends[name] = [step() for _ in range(count)][-1]
-            else:
+            with one_blas_thread() if name == "dognet" else nullcontext():
                 ends[name] = [step() for _ in range(count)][-1]
             times[name].append((clock() - begin) / count)
         for other in (ends["torch.nn"], ends["plain NumPy"]):
@@ -133,29 +127,6 @@ def memory(n: int, dtype: str) -> float:
     X, y = made_up(n)
     NNet().fit(X, y, ITERS=2, **fit)
     return (machine.memory("VmHWM") - before) / X.nbytes
-
-
-def digest(n: int, p: int, h: int, threads: int) -> str:
-    """Return the digest of the weights after ten iterations."""
-    from dognet.network import NNet
-
-    net = NNet()
-    net.fit(*made_up(n, p), hiddenNodes=h, stepSize=STEP, ITERS=10, seed=1, threads=threads)
-    return hashlib.sha256(net.W1.tobytes() + net.W2.tobytes()).hexdigest()
-
-
-def same_bits() -> int:
-    """Return how many shapes give the same weights with 1, 2, 3 and 7 threads; stop at one that doesn't."""
-    shapes = [(100_001, 4, 4), (4_000, 64, 256), (10_000, 784, 128), (400_000, 4, 64)]
-    for shape in shapes:
-        digests = set()
-        for threads in (1, 2, 3, 7):
-            command = [sys.executable, __file__, "--one", "digest", *map(str, (*shape, threads))]
-            env = os.environ | {"OPENBLAS_NUM_THREADS": str(threads)}
-            digests.add(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
-        if len(digests) > 1:
-            sys.exit(f"{shape}: other weights with more threads")
-    return len(shapes)
 
 
 def table(found: dict[tuple[int, int, int], dict[int, dict[str, float]]]) -> str:
@@ -197,7 +168,7 @@ def picture(found: dict[tuple[int, int, int], dict[int, dict[str, float]]], path
 
 
 def main() -> None:
-    """Measure time, memory and whether the weights depend on threads."""
+    """Measure time and memory."""
     parser = argparse.ArgumentParser(description=str(__doc__))
     parser.add_argument("--quick", action="store_true", help="few shapes, one turn: does it work? Writes nothing")
     parser.add_argument("--one", nargs="+", help="measure one thing in this process and print it as JSON")
@@ -225,8 +196,7 @@ def main() -> None:
         f"{machine.described('numpy', 'torch')}. Medians of {turns} turns, float64, milliseconds an iteration: "
         f"processor time on one core, wall time on two.\n\n{table(found)}\n\n"
         f"A recorded fit of 4 million images of 4 pixels takes at its peak, the images included, "
-        f"{peaks['float64']:.2f} times their float64 matrix, in float32 {peaks['float32']:.2f} (at most 3). The "
-        f"weights are the same to the bit with 1, 2, 3 and 7 threads of ours and of BLAS, in {same_bits()} shapes.",
+        f"{peaks['float64']:.2f} times their float64 matrix, in float32 {peaks['float32']:.2f} (at most 3).",
     )
     picture(found, machine.DOCS / "performance-scaling.svg")
 

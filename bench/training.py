@@ -298,33 +298,6 @@ def table(results: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
     return "\n".join(lines)
 
 
-def picture(results: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
-    """Draw seconds a training as bars, what compiling takes of them paler."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.rcParams.update({"svg.hashsalt": "dognet", "svg.fonttype": "none"})
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.add_subplot()
-    names = [f"({way}) {WAYS[way][0]}" for way in WAYS]
-    height = 0.8 / len(results)
-    for i, (mode, colour) in enumerate(zip(results, ("#0072b2", "#e69f00"), strict=False)):
-        at = np.arange(len(names)) + (i - (len(results) - 1) / 2) * height
-        total = [seconds(results[mode][way]) for way in WAYS]
-        compiling = [seconds(results[mode][way], "compiling") for way in WAYS]
-        axes.barh(at, total, height, color=colour, label=mode)
-        axes.barh(at, compiling, height, left=np.subtract(total, compiling), color="white", alpha=0.6)
-        for y, value in zip(at, total, strict=True):
-            axes.text(value, y, f" {value:.2f}", va="center", fontsize=8)
-    axes.set_yticks(np.arange(len(names)), names)
-    axes.invert_yaxis()
-    axes.margins(x=0.1)
-    axes.set_xlabel("seconds a training, on one core (pale: compiling)")
-    axes.legend(frameon=False, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
-
-
 def main() -> None:
     """Compare all ways, or with --one train in this process."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
@@ -346,7 +319,6 @@ def main() -> None:
         f"{machine.described('numpy', 'torch', 'jax', 'scikit-learn')}. "
         f"Medians of {given.repetitions} trainings each, one core, seconds of processor time.\n\n{table(results)}",
     )
-    picture(results, machine.DOCS / "performance-training.svg")
 
 
 if __name__ == "__main__":
