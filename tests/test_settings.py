@@ -185,6 +185,8 @@ def test_all_mistakes_are_reported_at_once(conf: Path) -> None:
         ("config.yaml", "a: [", f"{CONF}: while parsing a flow node "),
         ("config.yaml", "seed: 3", "while constructing a mapping "),
         ("config.yaml", "stepsize: 0.1", "no setting stepsize: did you mean stepSize?"),
+        ("config.yaml", "source: elsewhere", "no setting source: "),
+        ("config.yaml", "usual_positive: false", "no setting usual_positive: "),
         ("data/generated.yaml", "train_row: 3", "no setting data.train_row: did you mean data.train_rows?"),
         ("data/generated.yaml", None, "data=generated: no such option, there are csv, lecture"),
         ("config.yaml", None, f"{CONF}: [Errno 2] No such file"),

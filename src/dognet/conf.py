@@ -104,6 +104,8 @@ def one_line(error: BaseException) -> str:
 
 def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
     """Return composed values as Settings within their bounds; SettingsError has a line for each mistake."""
+    if derived := [name for name in ("source", "usual_positive") if name in values]:
+        raise SettingsError("\n".join(map(unknown_name, derived)))
     try:
         settings = Settings.model_validate({"source": choice, **values})
     except ValidationError as error:
