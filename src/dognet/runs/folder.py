@@ -68,16 +68,27 @@ def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:
     )
 
 
-def new_manifest(study: str, settings: TrainingSettings, images: ImagesId) -> Manifest:
+def new_manifest(
+    study: str,
+    settings: TrainingSettings,
+    images: ImagesId,
+    *,
+    start: str | None,
+    digest: str | None = None,
+    test_sha256: str | None = None,
+    overrides: tuple[str, ...] = (),
+) -> Manifest:
     """Return what is known of a run before it is trained."""
     return Manifest(
         status="trained",
         study=study,
-        digest=None,
+        digest=digest,
         trajectory=trajectory(settings, images),
         code=code_digest(settings.method.name),
-        start=now(),
+        start=start,
         seconds=None,
+        overrides=overrides,
+        test_sha256=test_sha256,
         provenance=provenance(),
         sha256={},
     )
@@ -91,7 +102,7 @@ def trained_manifest(folder: Path) -> Manifest:
             return manifest.model_copy(update={"status": "trained"})
     except RunError:
         pass  # DVC restores only its outs, and run.json is not one
-    return new_manifest(folder.name, *read_config(folder)).model_copy(update={"start": None})
+    return new_manifest(folder.name, *read_config(folder), start=None)
 
 
 def finish(folder: Path, test_file: Path, manifest: Manifest) -> None:

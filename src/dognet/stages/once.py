@@ -37,8 +37,14 @@ def run_once(
     name = digest(settings, identity, test_sha256)
     if not settings.force and (done := folders.finished(folder, name)):
         return done
-    manifest = folders.new_manifest(settings.study, settings, identity).model_copy(
-        update={"start": start, "digest": name, "test_sha256": test_sha256, "overrides": tuple(overrides)}
+    manifest = folders.new_manifest(
+        settings.study,
+        settings,
+        identity,
+        start=start,
+        digest=name,
+        test_sha256=test_sha256,
+        overrides=tuple(overrides),
     )
     try:
         manifest = train(settings, identity, data, folder, manifest, report=report)

@@ -19,7 +19,7 @@ from dognet.files import write
 from dognet.interrupt import stage
 from dognet.network import InputError, NNet, PixelWarning, Report, State, scorer, work
 from dognet.runs.digest import identify
-from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, write_manifest
+from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, now, write_manifest
 from dognet.runs.run import CurvePoint, ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
@@ -74,8 +74,7 @@ def train(
     write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})
     write(folder / "curve.csv", curve_text(points))
     seconds = round(time.perf_counter() - clock, 3)
-    resumed = shorter and shorter.folder.name
-    return manifest.model_copy(update={"seconds": seconds, "reading": reading, "continued_from": resumed})
+    return manifest.trained(seconds, reading, shorter.folder.name if shorter else None)
 
 
 def from_shorter(shorter: Run | None) -> tuple[list[CurvePoint], dict[int, State], tuple[int, State] | None]:
@@ -135,7 +134,7 @@ def main() -> None:
     data = Path("data", settings.source)
     table = images.read(data / "train.csv")
     identity = identify(settings, data, list(map(str, table.columns[1:])))
-    manifest = train(settings, identity, data, PIPELINE, new_manifest(PIPELINE.name, settings, identity))
+    manifest = train(settings, identity, data, PIPELINE, new_manifest(PIPELINE.name, settings, identity, start=now()))
     write_manifest(PIPELINE, manifest)
 
 
