@@ -121,7 +121,7 @@ def test_a_longer_run_resumes_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("data=../data/generated", "data must be a plain name: letters, digits, _ - and . inside, got '../data/gen"),
         (
             "hydra.run.dir=x",
-            "hydra.run.dir=x: of Hydra's own settings hydra/launcher and hydra.launcher.… may be given",
+            "hydra.run.dir=x: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set",
         ),
     ],
 )

@@ -114,7 +114,7 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ("seed=1,2 hydra.launcher.foo=1", "hydra.launcher.foo: the launcher has no such setting"),
         ("seed=range(2),5", "seed=range(2),5: range(…) and choice(…) can't be combined"),
         ("data=generated,lecture data.seed=1", "data.seed is no setting of lecture data, got 1 (data=lecture)"),
-        ("seed=1,2 hydra/sweeper=basic", "hydra/sweeper=basic: of Hydra's own settings hydra/launcher"),
+        ("seed=1,2 hydra/sweeper=basic", "hydra/sweeper=basic: of Hydra's own settings, only hydra/launcher"),
         ("hiddenNode=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
         ("hiddenNode=1 seed=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
         ("hiddenNodes=1.5,2", "hiddenNodes must be a whole number from 1 to 100000, got 1.5 (hiddenNodes=1.5)"),
