@@ -253,6 +253,17 @@ def test_one_bad_run_does_not_sink_the_sweep(project):
     assert "3 runs, 2 finished, 1 to do" in sweep(project, "seed=1,2,3", "ITERS=50").stdout
 
 
+def test_a_forced_run_that_fails_is_named_though_the_run_of_before_stays(project):
+    sweep(project, "seed=1,2", "ITERS=50")
+    before = {path: path.read_bytes() for path in runs_of(project)[0].iterdir() if path.is_file()}
+    train = project / "src" / "dognet" / "stages" / "train.py"
+    code = '    if settings.seed == 1:\n        raise MemoryError("too many images")\n    clock ='
+    train.write_text(train.read_text().replace("    clock =", code, 1))
+    answer = sweep(project, "seed=1,2", "ITERS=50", "force=true", check=False)
+    assert (answer.returncode, answer.stderr) == (1, "dognet: seed=1: MemoryError: too many images\n")
+    assert {path: path.read_bytes() for path in before} == before
+
+
 @pytest.mark.slow
 def test_a_killed_worker_costs_no_run(project):
     sweeping = start(project, "seed=range(6)", "ITERS=6000")

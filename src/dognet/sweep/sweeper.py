@@ -156,7 +156,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     return {
         point: point.failure() or errors.get(point) or (changed if point in ended else killed)
         for point in todo
-        if errors.get(point) or not point.run()
+        if point not in ended or not point.run()  # with force, the run of before may still be there
     }
 
 

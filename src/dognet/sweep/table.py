@@ -108,7 +108,7 @@ def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[fl
     where ``processes`` is None, it has the time of the start once.
     """
     if processes is None:
-        return time_for(left, [ends[-1] - ends[0]], done)
+        return (ends[-1] - ends[0]) * sum(left) / sum(done)
     took = [end - began for began, end in zip(ends, ends[processes:], strict=False)]
     first = processes if len(took) > processes else 0  # the first run of each process reads the images as well
     elapsed = [ends[-1] - began for began in ends[len(took) : len(took) + len(left)]]  # of the runs in progress
