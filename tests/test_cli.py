@@ -343,11 +343,28 @@ with interruptible("dognet"):
     del thing  # Python goes on after what is raised in a callback like this
     time.sleep(60)
 """
-
-
-@pytest.mark.parametrize(
+WAITING = """
+import signal, sys, threading
+from dognet.interrupt import interruptible
+with interruptible("dognet"):
+    threading.Thread(target=threading.Event().wait).start()  # as a pool's, interrupted before it knew of its thread
+    signal.raise_signal(int(sys.argv[1]))
+"""
+SIGNALS = pytest.mark.parametrize(
     ("sent", "ended"), [(signal.SIGINT, (130, "dognet: interrupted\n")), (signal.SIGTERM, (143, ""))]
 )
+
+
+@SIGNALS
+def test_a_command_ends_at_a_signal_though_a_thread_of_a_library_waits_forever(
+    tmp_path: Path, sent: int, ended: tuple[int, str]
+) -> None:
+    words = [sys.executable, "-c", WAITING, str(int(sent))]
+    answer = subprocess.run(words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=20)
+    assert (answer.returncode, answer.stderr) == ended
+
+
+@SIGNALS
 def test_a_signal_in_a_callback_whose_errors_python_ignores_is_not_lost(
     tmp_path: Path, sent: int, ended: tuple[int, str]
 ) -> None:

@@ -27,6 +27,13 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def end_within(seconds: float, code: int) -> None:
+    """End this process with this exit code unless it has ended by itself until then."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
 @contextmanager
 def interruptible(name: str) -> Iterator[None]:
     """End the command ``name`` in one line: exit code 130 after Ctrl-C, 143 after SIGTERM, 1 after an error."""
@@ -54,6 +61,7 @@ def interruptible(name: str) -> Iterator[None]:
         if ending == signal.SIGINT:  # inside of OmegaConf or MLflow an interrupt becomes another error
             print(f"{name}: interrupted", file=sys.stderr)
         if ending:
+            end_within(5, 128 + ending)  # an interrupt can leave a library's thread waiting, and Python waits for it
             sys.exit(128 + ending)
         raise
 
