@@ -16,7 +16,7 @@ from dognet.network import InputError, NNet
 from dognet.runs.digest import code_digest, digest, folder_name, trajectory
 from dognet.runs.folder import FILES, RunError, ended_runs, longest_shorter, read_run, reason_to_train
 from dognet.runs.folder import finished as finished_run
-from dognet.runs.run import CurvePoint, ImagesId, curve_text
+from dognet.runs.run import CURVE, ImagesId, curve_text
 from dognet.settings import Generated, Settings, TrainingSettings
 from dognet.stages.once import run_once
 
@@ -40,8 +40,8 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     run = read_run(finished)
     assert run.finished
     assert sorted(path.name for path in finished.iterdir()) == sorted([*FILES, "run.json"])
-    assert run.curve()[0][0] == 0
-    assert run.curve()[-1] == (120, run.figures.train_loss, run.figures.train_accuracy, None, None)
+    assert run.curve().index[0] == 0
+    assert run.curve().loc[120].to_dict() == {name: getattr(run.figures, name) for name in CURVE[:2]}
     assert run.settings == TrainingSettings(hiddenNodes=2, stepSize=0.5, ITERS=120, seed=4, dtype="float64")
     assert run.images == ImagesId(
         source="generated",
@@ -194,7 +194,7 @@ def test_ITERS_validation_and_test_images_do_not_change_the_trajectory() -> None
 
 
 def test_text_files_carry_ten_digits(finished: Path) -> None:
-    assert curve_text([CurvePoint(3, 1 / 3, 2 / 3)]).splitlines()[1] == "3,0.3333333333,0.6666666667"
+    assert curve_text([(3, 1 / 3, 2 / 3)]).splitlines()[1] == "3,0.3333333333,0.6666666667"
     for value in json.loads((finished / "metrics.json").read_text()).values():
         assert isinstance(value, str) or float(f"{value:.10g}") == value
 

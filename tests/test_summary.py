@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from dognet.runs.run import CurvePoint, ImagesId, Manifest, Metrics, Run, curve_text
+from dognet.runs.run import ImagesId, Manifest, Metrics, Run, curve_text
 from dognet.settings import TrainingSettings
 from dognet.sweep.summary import Summary, mean_interval, share_interval
 
@@ -47,7 +47,7 @@ def run(
     **more: float,
 ) -> Run:
     """A finished run, of whose files only curve.csv is there."""
-    (folder / "curve.csv").write_text(curve_text([CurvePoint(*values) for values in curve]))
+    (folder / "curve.csv").write_text(curve_text(curve))
     usual = {"hiddenNodes": 4, "stepSize": 0.3, "ITERS": 100, "seed": 0}
     settings = TrainingSettings(**{name: swept.get(name, value) for name, value in usual.items()})
     metrics = Metrics(

@@ -27,7 +27,7 @@ from sqlalchemy import create_engine
 
 from dognet.runs.digest import folder_name
 from dognet.runs.folder import FILES, RunError, read_run, runs_folder
-from dognet.runs.run import CurvePoint, curve_text
+from dognet.runs.run import curve_text
 from dognet.settings import TrainingSettings
 from dognet.stages import once
 from dognet.stages.once import run_once
@@ -74,9 +74,9 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
     assert {name: data.params[name] for name in settings} == {name: str(value) for name, value in settings.items()}
     assert data.params["data.source"] == run.images.source
     curves = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
-    for column, name in enumerate(curves, 1):
+    for name in curves:
         history = client.get_metric_history(info.run_id, name)
-        assert [(point.step, point.value) for point in history] == [(row[0], row[column]) for row in run.curve()]
+        assert [(point.step, point.value) for point in history] == [*run.curve()[name.replace("/", "_")].items()]
     figures = run.figures.figures() | {"seconds": run.manifest.seconds}
     assert {f"final/{name}": value for name, value in figures.items()}.items() <= data.metrics.items()
     names = {artifact.path for artifact in client.list_artifacts(info.run_id)}
@@ -229,7 +229,7 @@ def test_a_study_in_the_bin_comes_back_when_it_gets_a_run(grid: Path) -> None:
 def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:
     folder = folders(grid)[0]
     run = read_run(folder)
-    (folder / "curve.csv").write_text(curve_text([CurvePoint(k, 1 / (k + 1), 0.5) for k in range(1000)]))
+    (folder / "curve.csv").write_text(curve_text([(k, 1 / (k + 1), 0.5) for k in range(1000)]))
     steps = [row.step for row in entry.metrics(run) if row.key == "train/loss"]
     assert len(steps) == len(set(steps)) == entry.POINTS
     assert (steps[0], steps[-1]) == (0, 999)

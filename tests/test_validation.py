@@ -179,7 +179,7 @@ def test_the_lectures_runs_have_no_validation_images_unless_asked(lecture: Path,
         for each in json.loads((lecture / "expected_runs.json").read_text())
         if (each["positive_label"], each["hiddenNodes"], each["seed"], each["ITERS"]) == ("checkerboard", 4, 123, 10000)
     )
-    assert run.curve()[100].train_loss == pytest.approx(expected["loss"][1], abs=1e-9)
+    assert run.curve().train_loss[100] == pytest.approx(expected["loss"][1], abs=1e-9)
     parted = run_once(compose(root, ["data=lecture", "ITERS=100", "data.validation=0.2"]), root)
     assert parted.images.train_sha256 != run.images.train_sha256
     assert parted.figures.validation_loss is not None
@@ -215,14 +215,14 @@ def test_the_curve_ends_with_the_loss_and_accuracy_of_a_plain_loop(tmp_path: Pat
     run = run_once(of(150, hiddenNodes=3, stepSize=2.0), tmp_path)
     losses = losses_of(run, "validation", tmp_path)
     assert len(losses) == 150
-    last = run.curve()[-1]
+    last = run.curve().iloc[-1]
     assert last.validation_loss == run.figures.validation_loss == pytest.approx(sum(losses) / 150, rel=1e-9)
     assert (
         last.validation_accuracy
         == run.figures.validation_accuracy
         == pytest.approx(sum(loss < math.log(2) for loss in losses) / 150)
     )
-    assert all(point.validation_loss is not None for point in run.curve())
+    assert run.curve().validation_loss.notna().all()
 
 
 def test_zero_weights_would_have_the_loss_of_a_coin_toss_on_validation_images_too(tmp_path: Path) -> None:
@@ -241,8 +241,8 @@ def test_no_weight_depends_on_the_validation_images(tmp_path: Path) -> None:
     assert weights[0] == weights[1] == weights[2]
     assert len({run.manifest.trajectory for run in runs}) == 1
     assert len({run.manifest.digest for run in runs}) == 3
-    without, *others = ([point[:3] for point in run.curve()] for run in runs)
-    assert all(curve == without for curve in others)
+    without, *others = (run.curve()[["train_loss", "train_accuracy"]] for run in runs)
+    assert all(curve.equals(without) for curve in others)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

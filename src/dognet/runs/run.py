@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import pandas as pd
 
 from dognet.settings import Model, TrainingSettings
 
-
-class CurvePoint(NamedTuple):
-    """A recorded iteration: loss in nats and share of right answers on the images, before its update."""
-
-    iteration: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None = None  # without validation images
-    validation_accuracy: float | None = None
+# the columns of a curve: loss in nats and share of right answers, before the update of an iteration
+CURVE = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 class ImagesId(Model):
@@ -141,33 +135,25 @@ class Run:
         assert self.metrics is not None, f"{self.folder} has failed"
         return self.metrics
 
-    def curve(self) -> list[CurvePoint]:
+    def curve(self) -> pd.DataFrame:
         """Read the recorded iterations from curve.csv."""
         return read_curve(self.folder / "curve.csv")
 
 
-def curve_text(points: list[CurvePoint]) -> str:
-    """Return curve.csv, with 10 significant digits: another CPU's last bits don't change the file."""
-    rows = [
-        ",".join([f"{iteration}", *(f"{figure:.10g}" for figure in figures if figure is not None)])
-        for iteration, *figures in points
-    ]
-    names = [name for name, value in zip(CurvePoint._fields, points[0], strict=True) if value is not None]
-    return "\n".join([",".join(names), *rows]) + "\n"
+def curve_text(points: Sequence[tuple[float, ...]]) -> str:
+    """Return curve.csv of recorded iterations, each with what CURVE names, or without the validation images' figures.
+
+    The figures have 10 significant digits: another CPU's last bits don't change the file.
+    """
+    table = pd.DataFrame(points, columns=["iteration", *CURVE[: len(points[0]) - 1]])
+    return str(table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
 
 
-def read_curve(path: Path) -> list[CurvePoint]:
-    """Read curve.csv."""
-    _, *rows = path.read_text(encoding="utf-8").splitlines()
-    cells = (row.split(",") for row in rows)
-    return [CurvePoint(int(iteration), *map(float, figures)) for iteration, *figures in cells]
+def read_curve(path: Path) -> pd.DataFrame:
+    """Read curve.csv: a row for each recorded iteration, a column for each figure."""
+    return pd.read_csv(path, index_col="iteration", float_precision="round_trip")
 
 
 def chosen_by(figures: Collection[str]) -> str:
     """Return which of these figures chooses the best run: the validation loss if it is there, else the train loss."""
     return "validation_loss" if "validation_loss" in figures else "train_loss"
-
-
-def first_infinite(points: list[CurvePoint]) -> int | None:
-    """Return the first recorded iteration whose loss is infinite, if there is one."""
-    return next((point.iteration for point in points if math.isinf(point.train_loss)), None)

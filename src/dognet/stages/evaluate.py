@@ -24,12 +24,8 @@ def evaluate(data: Path, folder: Path) -> Metrics:
     net = load_network(folder)
     found = net.predict(X)
     baseline = max(y.mean(), 1 - y.mean())
-    last = read_curve(folder / "curve.csv")[-1]
     metrics = Metrics(
-        train_loss=last.train_loss,
-        train_accuracy=last.train_accuracy,
-        validation_loss=last.validation_loss,
-        validation_accuracy=last.validation_accuracy,
+        **read_curve(folder / "curve.csv").iloc[-1],
         test_loss=rounded(logloss(net.predict(X, type="probs"), y).mean()),
         test_accuracy=rounded((found == y).mean()),
         baseline=rounded(baseline),

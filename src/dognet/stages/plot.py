@@ -24,14 +24,15 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     table = images.read(data / "test.csv")
     X, y = images.split(table, identity.positive)
     labels = table["label"].to_numpy(str)
-    net = load_network(folder)
+    net, curve = load_network(folder), read_curve(folder / "curve.csv")
     snapshots = read_snapshots(folder / "snapshots.npz")
     W1, W2 = (np.stack([state.arrays()[name] for state in snapshots.values()]) for name in ("W1", "W2"))
     some = slice(None, None, 1 + len(X) // 5000)  # enough for histograms
     H = logistic(np.c_[X[some] / 255, np.ones(len(X[some]))] @ W1[-1])  # (images, h)
     figures = (
         pictures.curve(
-            *curve_columns(folder / "curve.csv"),
+            curve.index,
+            *(curve[name] for name in curve),
             iteration_is=settings.method.build().iteration,
             baseline=max(y.mean(), 1 - y.mean()),
         ),
@@ -43,11 +44,6 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     for file, figure in zip(files, figures, strict=True):
         pictures.save(figure, file)
     return files
-
-
-def curve_columns(path: Path) -> list[tuple[float, ...]]:
-    """Return the columns of curve.csv."""
-    return [column for column in zip(*read_curve(path), strict=True) if None not in column]
 
 
 def plot(run: Run, root: Path, suffix: str = ".svg") -> list[Path]:

@@ -20,7 +20,7 @@ from dognet.interrupt import stage
 from dognet.network import InputError, NNet, PixelWarning, Report, State, scorer, work
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, now, write_manifest
-from dognet.runs.run import CurvePoint, ImagesId, Manifest, Run, curve_text
+from dognet.runs.run import ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
 SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
@@ -60,7 +60,7 @@ def train(
     net = NNet()
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
-        points.append(CurvePoint(iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
+        points.append((iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
         if iteration in wanted:
             snapshots[iteration] = State(*net.weights()).copy()
         if report is not None:
@@ -77,12 +77,13 @@ def train(
     return manifest.trained(seconds, reading, shorter.folder.name if shorter else None)
 
 
-def from_shorter(shorter: Run | None) -> tuple[list[CurvePoint], dict[int, State], tuple[int, State] | None]:
+def from_shorter(shorter: Run | None) -> tuple[list[tuple[float, ...]], dict[int, State], tuple[int, State] | None]:
     """Return the recorded points and snapshots of a shorter run, if any, and the state that training resumes from."""
     if shorter is None:
         return [], {}, None
     done = shorter.settings.ITERS
-    points = [point for point in shorter.curve() if point.iteration < done]  # the last is recorded again, if at all
+    curve = shorter.curve()[: done - 1]  # the last point is recorded again, if at all
+    points = [tuple(row) for row in curve.itertuples()]
     return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state_of(load_network(shorter.folder)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dognet.runs.run import CurvePoint, Run
+from dognet.runs.run import Run
 from dognet.sweep.grid import named
 
 if TYPE_CHECKING:
@@ -243,16 +243,15 @@ def figures(run: Run) -> dict[str, object]:
 
     Figures that a run may lack are NaN.
     """
-    points = run.curve()
-    learned = next((point.iteration for point in points if point.train_accuracy >= 0.99), math.inf)
-    curve = pd.Series({point.iteration: point.train_loss for point in points})
-    validation = pd.Series({point.iteration: point.validation_loss for point in points}, dtype=float)
+    curve = run.curve()
+    learned = next(iter(curve.index[curve.train_accuracy >= 0.99]), math.inf)
+    validation = curve.get("validation_loss", math.nan * curve.train_loss)
     with np.errstate(invalid="ignore"):  # where both are infinite there is no gap
-        gap = validation - curve
+        gap = validation - curve.train_loss
     absent = {"validation_loss": math.nan, "balanced_accuracy": math.nan}
     ours = {"seed": run.settings.seed, "selection_loss": run.figures.selection_loss, "learned": float(learned)}
     method = {"method_name": run.settings.method.name, "iteration": run.settings.method.build().iteration}
-    curves = {"curve": curve, "gap": gap, "overfits_from": overfits_from(points)}
+    curves = {"curve": curve.train_loss, "gap": gap, "overfits_from": overfits_from(curve.train_loss, validation)}
     return {**absent, **run.figures.figures(), **ours, **method, **curves}
 
 
@@ -262,14 +261,11 @@ def what_iterations_are(runs: pd.DataFrame) -> str:
     return "; ".join(f"{what} (`method={method}`)" for method, what in found.items())
 
 
-def overfits_from(points: Sequence[CurvePoint]) -> float:
+def overfits_from(train: pd.Series[float], validation: pd.Series[float]) -> float:
     """Return the iteration of the lowest validation loss where a run overfits from there on, else NaN."""
-    validated = [(point.validation_loss, point) for point in points if point.validation_loss is not None]
-    if not validated:
-        return math.nan
-    lowest, there = min(validated, key=lambda pair: pair[0])
-    end, last = validated[-1]
-    return float(there.iteration) if end > RISE * lowest and last.train_loss < there.train_loss else math.nan
+    lowest = int(validation.argmin()) if validation.notna().all() else -1
+    rises, falls = validation.iloc[-1] > RISE * validation.iloc[lowest], train.iloc[-1] < train.iloc[lowest]
+    return float(validation.index[lowest]) if rises and falls else math.nan
 
 
 def differing(table: pd.DataFrame) -> list[str]:

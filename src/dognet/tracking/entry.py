@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dognet.runs.folder import PIPELINE
-from dognet.runs.run import CurvePoint, ImagesId, Manifest, Run, first_infinite
+from dognet.runs.run import ImagesId, Manifest, Run
 from dognet.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -86,13 +86,12 @@ def metrics(run: Run) -> list[Metric]:
         return []
     start, end = times(run)
     curve = run.curve()
-    points = [curve[k] for k in np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int)]
-    last = points[-1].iteration or 1
+    curve = curve.iloc[np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int)]
+    last = curve.index[-1] or 1
     rows = [
-        Metric(name.replace("_", "/", 1), value, start + (end - start) * point.iteration // last, point.iteration)
-        for point in points
-        for name, value in zip(CurvePoint._fields[1:], point[1:], strict=True)
-        if value is not None
+        Metric(name.replace("_", "/", 1), value, start + (end - start) * iteration // last, iteration)
+        for name, values in curve.items()
+        for iteration, value in zip(curve.index.tolist(), values.tolist(), strict=True)
     ]
     figures = run.figures.figures() | ({} if run.manifest.seconds is None else {"seconds": run.manifest.seconds})
     rows += [Metric(f"final/{name}", value, end, 0) for name, value in figures.items() if value is not None]
@@ -102,7 +101,7 @@ def metrics(run: Run) -> list[Metric]:
 def tags(run: Run) -> dict[str, str]:
     """Return what the run is and where it comes from."""
     manifest, provenance = run.manifest, run.manifest.provenance
-    infinite = first_infinite(run.curve()) if run.finished else None
+    infinite = run.curve().index[np.isinf(run.curve().train_loss)].tolist() if run.finished else []
     values = {
         "study": manifest.study,
         "folder": run.folder.name,
@@ -111,7 +110,7 @@ def tags(run: Run) -> dict[str, str]:
         "trajectory": manifest.trajectory,
         "continued_from": manifest.continued_from,
         "error": manifest.error,
-        "infinite_loss": None if infinite is None else f"from iteration {infinite}",
+        "infinite_loss": f"from iteration {infinite[0]}" if infinite else None,
         "overrides": " ".join(manifest.overrides) or None,
         "data": run.images.source,
         "train_sha256": run.images.train_sha256,
