@@ -73,9 +73,8 @@ def test_a_fresh_clone_is_clean_after_dvc_repro_and_has_learnt(project: Path, ru
     metrics = json.loads((project / "experiments" / "pipeline" / "metrics.json").read_text())
     assert metrics["test_accuracy"] >= 0.99
     assert {"train_loss", "validation_loss", "validation_accuracy", "test_loss", "baseline", "digest"} < set(metrics)
-    assert (
-        (project / "experiments" / "pipeline" / "curve.csv").read_text().startswith(",".join(["iteration", *CURVE]) + "\n")
-    )
+    header = ",".join(["iteration", *CURVE])
+    assert (project / "experiments" / "pipeline" / "curve.csv").read_text().startswith(f"{header}\n")
 
 
 def test_a_second_dvc_repro_has_nothing_to_do(run: Run) -> None:

@@ -151,7 +151,7 @@ def curve_text(points: Sequence[tuple[float, ...]]) -> str:
 
 def read_curve(path: Path) -> pd.DataFrame:
     """Read curve.csv: a row for each recorded iteration, a column for each figure."""
-    return pd.read_csv(path, index_col="iteration", float_precision="round_trip")
+    return pd.read_csv(path, index_col="iteration")
 
 
 def chosen_by(figures: Collection[str]) -> str:

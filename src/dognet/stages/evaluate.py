@@ -25,7 +25,7 @@ def evaluate(data: Path, folder: Path) -> Metrics:
     found = net.predict(X)
     baseline = max(y.mean(), 1 - y.mean())
     metrics = Metrics(
-        **read_curve(folder / "curve.csv").iloc[-1],
+        **read_curve(folder / "curve.csv").iloc[-1].map(rounded),
         test_loss=rounded(logloss(net.predict(X, type="probs"), y).mean()),
         test_accuracy=rounded((found == y).mean()),
         baseline=rounded(baseline),

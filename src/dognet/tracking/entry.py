@@ -87,9 +87,9 @@ def metrics(run: Run) -> list[Metric]:
     start, end = times(run)
     curve = run.curve()
     curve = curve.iloc[np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int)]
-    last = curve.index[-1] or 1
+    last = int(curve.index[-1]) or 1
     rows = [
-        Metric(name.replace("_", "/", 1), value, start + (end - start) * iteration // last, iteration)
+        Metric(str(name).replace("_", "/", 1), value, start + (end - start) * iteration // last, iteration)
         for name, values in curve.items()
         for iteration, value in zip(curve.index.tolist(), values.tolist(), strict=True)
     ]
