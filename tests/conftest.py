@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         function = getattr(item, "function", None)
         used = {*getattr(item, "fixturenames", ()), *(function.__code__.co_names if function else ())}
         if used & STARTS_COMMANDS:
-            item.add_marker(pytest.mark.process)
+            item.add_marker(pytest.mark.integration)
             if item.get_closest_marker("soak"):  # kills at random
                 item.add_marker(pytest.mark.slow)
 

@@ -17,7 +17,7 @@ from dognet.runs.digest import folder_name
 from dognet.runs.folder import FILES, PIPELINE, ended_runs, read_run, runs_folder
 from dognet.stages.once import run_once
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.integration
 
 FULL = "No space left on device"
 

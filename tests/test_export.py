@@ -34,7 +34,7 @@ from dognet.settings import Csv
 from dognet.stages.once import run_once
 from dognet.tracking.sync import Recorder
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.integration
 
 BEST = "experiments/grid/runs/hiddenNodes=4,stepSize=1.0,ITERS=150,seed=1"
 

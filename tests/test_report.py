@@ -19,6 +19,8 @@ from dognet.sweep import report
 from dognet.sweep.grid import points_of_study
 from dognet.sweep.report import ReportError, run_to_keep, write_report
 
+pytestmark = pytest.mark.integration
+
 STUDY = """# Which way?
 #
 # To be expected: another.

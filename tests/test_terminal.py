@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import environment, make_project, run_in, with_forks
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.integration
 
 FEW = "tracking_uri=none", "data.train_rows=60", "data.test_rows=40"
 FIVE = "hiddenNodes=2,10", "stepSize=0.25,0.001", "ITERS=0,20", "seed=1,100", "dtype=float64,float32"

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from dognet.runs.folder import PIPELINE, ended_runs, read_run, run_folders
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.integration
 
 GRID = ("dognet", "--multirun", "hiddenNodes=2,3", "seed=range(3)", "ITERS=1000")
 

@@ -36,6 +36,8 @@ from dognet.tracking.address import AddressError, StoreError, locate, without_pa
 from dognet.tracking.store import Store, recorded
 from dognet.tracking.sync import Recorder
 
+pytestmark = pytest.mark.integration
+
 ROWS = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "datasets")
 KILLS, FOLDERS = (30, 100) if os.environ.get("DOGNET_SOAK") else (2, 24)
 

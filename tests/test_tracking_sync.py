@@ -31,6 +31,8 @@ from dognet.stages.once import run_once
 from dognet.tracking.store import recorded
 from dognet.tracking.sync import command
 
+pytestmark = pytest.mark.integration
+
 TRAINING = """
 import shutil, sys, time
 from pathlib import Path
