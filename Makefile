@@ -17,7 +17,7 @@ test: $(VENV)/tests
 	$(PYTEST) -m "not slow"
 
 test-fast: $(VENV)/tests
-	$(PYTEST) -m "not slow and not integration and not soak"
+	$(PYTEST) --numprocesses=2 -m "not slow and not integration and not soak"
 
 SLOW := slow
 test-slow: $(VENV)/tests

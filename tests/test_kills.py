@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import environment, run_in
-from mlflow import MlflowClient
 
 from dognet.runs.folder import FILES, ended_runs
 
@@ -50,6 +49,8 @@ def mend_locks(project: Path) -> None:
 
 def recorded(project: Path) -> Counter[tuple[str, str, str]]:
     """What MLflow holds: experiment, digest and status of each run."""
+    from mlflow import MlflowClient
+
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     experiments = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
     found = client.search_runs(list(experiments))

@@ -57,6 +57,7 @@ def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     assert NNet.load(finished / "weights.npz").W1.shape == (5, 2)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", [*FILES, "run.json"])
 def test_a_file_that_is_cut_or_changed_at_any_byte_is_refused_by_name(finished: Path, name: str) -> None:
     path, rng = finished / name, random.Random(name)
@@ -82,6 +83,7 @@ def test_a_file_that_is_cut_or_changed_at_any_byte_is_refused_by_name(finished: 
     assert list(ended_runs(finished)) == []
 
 
+@pytest.mark.soak
 def test_weights_changed_at_any_bit_are_refused_or_the_same(finished: Path) -> None:
     path = finished / "weights.npz"
     content, net = path.read_bytes(), NNet.load(path)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, environment, make_project, with_forks
-from mlflow import MlflowClient
 
 from dognet.runs.folder import PIPELINE, ended_runs, read_run, run_folders
 
@@ -35,6 +34,8 @@ def at_once(project: Path, *commands: tuple[str, ...]) -> list[tuple[int, str]]:
 
 def recorded(project: Path) -> list[str]:
     """The digests of the runs in MLflow, all of which are whole."""
+    from mlflow import MlflowClient
+
     client = MlflowClient(tracking_uri=f"sqlite:///{project}/mlflow.db")
     found = client.search_runs([one.experiment_id for one in client.search_experiments()])
     assert {one.info.status for one in found} == {"FINISHED"}

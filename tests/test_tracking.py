@@ -13,17 +13,10 @@ import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import alembic.command
 import pytest
-from alembic.script import ScriptDirectory
 from conftest import environment, make_project, run_in, small, wait_until
-from mlflow import MlflowClient
-from mlflow.entities import Run as MlflowRun
-from mlflow.store.db.utils import _get_alembic_config
-from mlflow.store.tracking.dbmodels.initial_models import Base
-from sqlalchemy import create_engine
 
 from dognet.runs.digest import folder_name
 from dognet.runs.folder import FILES, RunError, read_run, runs_folder
@@ -35,6 +28,10 @@ from dognet.tracking import entry
 from dognet.tracking.address import AddressError, StoreError, locate, without_password
 from dognet.tracking.store import Store, recorded
 from dognet.tracking.sync import Recorder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 pytestmark = pytest.mark.integration
 
@@ -434,6 +431,12 @@ def test_a_damaged_store_is_named_with_the_way_out(grid: Path) -> None:
 
 def schema_of_an_older_mlflow(file: Path, steps_back: int) -> None:
     """Make the tables as MLflow had them so many migrations ago, with an experiment in them."""
+    import alembic.command
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+    from sqlalchemy import create_engine
+
     engine, config = create_engine(f"sqlite:///{file}"), _get_alembic_config(f"sqlite:///{file}")
     Base.metadata.create_all(engine)
     revisions = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import pytest
 from conftest import environment, run_in, small, wait_until
-from mlflow import MlflowClient
 from test_tracking import assert_whole, folders, found
 
 from dognet.runs.folder import ended_runs, read_run
@@ -114,6 +113,8 @@ def answers(port: int) -> bool:
 def test_runs_are_recorded_on_a_server_whole_and_once_also_when_it_went_and_came_back(
     grid: Path, serving: Callable, port: int
 ) -> None:
+    from mlflow import MlflowClient
+
     run = run_in(grid)
     uri = f"http://me:opensesame@127.0.0.1:{port}"
     with serving():
@@ -222,6 +223,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def test_a_run_too_large_for_a_proxy_is_named_and_does_not_hold_up_the_others(grid: Path, plain: int) -> None:
+    from mlflow import MlflowClient
+
     run_once(small(hiddenNodes=1500, ITERS=2, seed=1, study="grid"), grid)
     wide = next(path.name for path in folders(grid) if path.name.startswith("hiddenNodes=1500"))
 
@@ -325,6 +328,8 @@ def test_mlflow_s_own_settings_for_tls_user_and_token_hold_for_all_requests(
 def test_the_end_of_a_sweep_waits_for_a_slow_server_in_all_and_not_for_each_run(
     project: Path, serving: Callable, port: int
 ) -> None:
+    from mlflow import MlflowClient
+
     run = run_in(project)
     with serving() as uri, slowed(port, 0.4) as slow:
         begin = time.monotonic()
@@ -341,6 +346,8 @@ def test_the_end_of_a_sweep_waits_for_a_slow_server_in_all_and_not_for_each_run(
 def test_a_slow_server_is_reported_and_the_rest_is_recorded_later_once(
     project: Path, serving: Callable, port: int
 ) -> None:
+    from mlflow import MlflowClient
+
     run = run_in(project)
     with serving() as uri, slowed(port, 1.5) as slow:
         begin = time.monotonic()

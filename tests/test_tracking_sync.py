@@ -21,7 +21,6 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Run, environment, run_in, small, wait_until, with_forks
-from mlflow import MlflowClient
 from test_tracking import folders
 
 from dognet.errors import UserError
@@ -369,6 +368,8 @@ def test_a_repeated_run_that_mlflow_has_is_said_to_be_there(grid: Path) -> None:
 
 
 def test_after_an_experiment_was_deleted_sync_brings_it_back(grid: Path, sync: Sync) -> None:
+    from mlflow import MlflowClient
+
     sync()
     MlflowClient(f"sqlite:///{grid}/mlflow.db").delete_experiment("1")
     assert sync() == ("0 recorded, 12 were there\n", "")
@@ -378,6 +379,8 @@ def test_after_an_experiment_was_deleted_sync_brings_it_back(grid: Path, sync: S
 
 
 def test_a_run_that_was_deleted_on_its_own_stays_so_and_is_counted(grid: Path, sync: Sync) -> None:
+    from mlflow import MlflowClient
+
     sync()
     client = MlflowClient(f"sqlite:///{grid}/mlflow.db")
     client.delete_run(client.search_runs(["1"])[0].info.run_id)
