@@ -19,6 +19,7 @@ import machine
 import yaml
 
 Seconds = tuple[float, float]  # processor time, wall time
+STAGES = ("fetch", "train", "evaluate", "plot", "track")
 EMPTY = "python -c \"open('{name}', 'w').write('{turn}')\""
 
 
@@ -73,7 +74,7 @@ def bare(folder: Path) -> Seconds:
         "import time; from pathlib import Path; from dognet.conf import compose; from dognet.data import images;"
         "from dognet.network import NNet; c = compose(Path());"
         "X, y = images.split(images.read(Path('data/generated/train.csv')), c.data.positive);"
-        "t = time.perf_counter(); NNet().fit(X, y, **c.training()); print(time.perf_counter() - t)"
+        "t = time.perf_counter(); NNet().fit(X, y, **c.arguments()); print(time.perf_counter() - t)"
     )
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -86,7 +87,8 @@ def main() -> None:
     """Take turns over everything that is measured."""
     parser = argparse.ArgumentParser(description=str(__doc__))
     parser.add_argument("--quick", action="store_true", help="once: does it work? Writes nothing")
-    turns = 1 if parser.parse_args().quick else 7
+    quick = parser.parse_args().quick
+    turns = 1 if quick else 7
     with tempfile.TemporaryDirectory() as temporary:
         ours = project(Path(temporary, "dognet"))
         three, four = (empty(Path(temporary, f"empty{count}"), count) for count in (3, 4))
@@ -108,15 +110,16 @@ def main() -> None:
             touch(four, 4, turn)
             measure("dvc repro, 4 empty stages to run", spent(["dvc", "repro", "--quiet"], four))
             measure("dvc repro, all stages to run", spent(["dvc", "repro", "--quiet", "--force"], ours))
+            for name in STAGES:
+                module = f"dognet.stages.{name}"
+                measure(f"stage {name} alone", spent([sys.executable, "-P", "-m", module], ours))
+                measure(f"its imports ({name})", spent([sys.executable, "-P", "-c", f"import {module}"], ours))
     lines = ["| | processor time, s | wall time, s |", "|---|---|---|"]
     for name, seconds in results.items():
         processor, wall = (median(values) for values in zip(*seconds, strict=True))
         lines.append(f"| {name} | {processor:.2f} | {wall:.2f} |")
-    table = "\n".join(lines)
-    if turns == 1:
-        print(table)
-    else:
-        machine.publish("pipeline", f"{machine.described('numpy', 'dvc', 'mlflow')}. Medians of {turns}.\n\n{table}")
+    described = machine.described("numpy", "dvc", "mlflow")
+    machine.publish("pipeline", f"{described}. Medians of {turns}.\n\n" + "\n".join(lines), quick=quick)
 
 
 if __name__ == "__main__":

@@ -105,10 +105,7 @@ def main() -> None:
         f"{machine.described(*found)}. {rows} rows, {size:.0f} MB, one core, medians of "
         f"{turns}. dognet is to reach 0.33.\n\n" + "\n".join(lines)
     )
-    if given.quick:
-        print(text)
-    else:
-        machine.publish("reading", text)
+    machine.publish("reading", text, quick=given.quick)
 
 
 if __name__ == "__main__":

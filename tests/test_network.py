@@ -505,7 +505,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads_of_blas_or_ours() -
 
 def test_many_trainings_on_many_threads_all_come_to_the_same_bits() -> None:
     rng, results = np.random.default_rng(1), set()
-    X, y = rng.uniform(0, 255, (4200, 65)), rng.random(4200) < 0.5
+    X, y = rng.uniform(0, 255, (4200, 256)), rng.random(4200) < 0.5
     for _ in range(40):
         net = NNet()
         net.fit(X, y, 9, 0.3, 5, 1, threads=7)

@@ -21,7 +21,7 @@ CACHE = 2**14  # values of H in a block, 128 KiB
 PIXELS = 2**17  # most values of X1 in a block, 1 MiB: at 60,000 x 784 and 4 nodes 1.4 times as fast as unlimited
 IMAGES = 512  # fewest in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
 PARTS = 16  # at most, so that their gradients take little memory
-VALUES = 25_000  # fewest of the larger layer in a part: with less a thread costs more than it saves
+VALUES = 2**17  # fewest of the larger layer in a part: at 4,000 x 64 and 4 nodes one part is 1.5 times as fast as seven
 
 
 class Images:
