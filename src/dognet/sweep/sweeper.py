@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
 from multiprocessing import TimeoutError, resource_tracker
@@ -24,6 +24,7 @@ from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder
+from dognet.runs.run import Run
 from dognet.settings import Settings
 from dognet.stages.once import run_once
 from dognet.stages.train import work_of
@@ -43,8 +44,9 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     settings = grid.points[0].settings  # study, force, plan and tracking_uri are the same in all
     recording = nullcontext() if settings.plan else following(settings.study, settings.tracking_uri, root)
     with recording:  # starts now, because MLflow takes long to start
-        todo = points_to_do(grid, force=settings.force)
-        print(f"study {settings.study}: {describe(grid, todo, root, launcher)}", flush=True)
+        finished = {} if settings.force else {point: run for point in grid.points if (run := point.run())}
+        todo = in_order(point for point in grid.points if point not in finished)
+        print(f"study {settings.study}: {describe(grid, todo, list(finished.values()), root, launcher)}", flush=True)
         if settings.plan:
             return
         with locked(runs_folder(root, settings.study)):
@@ -55,15 +57,15 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
         raise UserError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
 
-def points_to_do(grid: Grid, *, force: bool) -> list[PlannedRun]:
-    """Return the points that are not finished: short runs first, since longer ones resume from them; then wide ones."""
-    todo = [point for point in grid.points if force or point.run() is None]
+def in_order(todo: Iterable[PlannedRun]) -> list[PlannedRun]:
+    """Return points in the order to do them: short runs first, since longer ones resume from them; then wide ones."""
     return sorted(todo, key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
 
 
-def describe(grid: Grid, todo: Sequence[PlannedRun], root: Path, launcher: DictConfig) -> str:
+def describe(grid: Grid, todo: Sequence[PlannedRun], finished: Sequence[Run], root: Path, launcher: DictConfig) -> str:
     """Return how many runs are to do, why, and how long they take."""
-    finished = [run for point in grid.points if point not in todo and (run := point.run())]
+    if not todo:
+        return table.plan(todo, grid.points, [], None)
     timed = finished or [run for run in ended_runs(runs_folder(root, grid.points[0].settings.study)) if run.finished]
     alike = [run for run in timed if run.images.train_sha256 == grid.points[0].images.train_sha256]
     return table.plan(todo, grid.points, alike or timed, processes(launcher))
