@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from dognet.settings import Model, TrainingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # the columns of a curve: loss in nats and share of right answers, before the update of an iteration
 CURVE = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -145,12 +146,16 @@ def curve_text(points: Sequence[tuple[float, ...]]) -> str:
 
     The figures have 10 significant digits: another CPU's last bits don't change the file.
     """
+    import pandas as pd  # for which --help should not wait
+
     table = pd.DataFrame(points, columns=["iteration", *CURVE[: len(points[0]) - 1]])
     return str(table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
 
 
 def read_curve(path: Path) -> pd.DataFrame:
     """Read curve.csv: a row for each recorded iteration, a column for each figure."""
+    import pandas as pd
+
     return pd.read_csv(path, index_col="iteration")
 
 
