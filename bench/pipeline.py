@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__))
     parser.add_argument("--quick", action="store_true", help="once: does it work? Writes nothing")
     quick = parser.parse_args().quick
-    turns = 1 if quick else 7
+    turns = 1 if quick else 5
     with tempfile.TemporaryDirectory() as temporary:
         ours = project(Path(temporary, "dognet"))
         three, four = (empty(Path(temporary, f"empty{count}"), count) for count in (3, 4))
