@@ -202,6 +202,7 @@ def test_a_file_outside_of_data_own_is_for_dognet_and_dvc_repro_says_why(
     )
 
 
+@pytest.mark.slow
 def test_experiments_in_dvcs_copy_find_own_images_and_never_older_ones(own: Path, run: Run, project: Path) -> None:
     describe(project)
     run("git", "add", "--all")
