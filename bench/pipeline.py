@@ -19,7 +19,7 @@ import machine
 import yaml
 
 Seconds = tuple[float, float]  # processor time, wall time
-STAGES = ("fetch", "train", "evaluate", "plot", "track")
+STAGES = [f"dognet.stages.{name}" for name in ("fetch", "train", "evaluate", "plot", "track")]
 EMPTY = "python -c \"open('{name}', 'w').write('{turn}')\""
 
 
@@ -110,10 +110,9 @@ def main() -> None:
             touch(four, 4, turn)
             measure("dvc repro, 4 empty stages to run", spent(["dvc", "repro", "--quiet"], four))
             measure("dvc repro, all stages to run", spent(["dvc", "repro", "--quiet", "--force"], ours))
-            for name in STAGES:
-                module = f"dognet.stages.{name}"
-                measure(f"stage {name} alone", spent([sys.executable, "-P", "-m", module], ours))
-                measure(f"its imports ({name})", spent([sys.executable, "-P", "-c", f"import {module}"], ours))
+            for module in STAGES:
+                measure(f"{module} alone", spent([sys.executable, "-P", "-m", module], ours))
+                measure(f"import {module}", spent([sys.executable, "-P", "-c", f"import {module}"], ours))
     lines = ["| | processor time, s | wall time, s |", "|---|---|---|"]
     for name, seconds in results.items():
         processor, wall = (median(values) for values in zip(*seconds, strict=True))

@@ -104,7 +104,7 @@ def iterations(n: int, p: int, h: int, threads: int, turns: int) -> dict[str, fl
     clock = time.process_time if threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in steps}
     count = 1
-    for turn in range(1 + turns):  # the first one warms up, and says how many iterations make 0.2 s
+    for turn in range(1 + turns * (3 if n * h < 10**6 else 1)):  # the first one says how many iterations make 0.2 s
         ends = {}
         for name, step in steps.items():
             with one_blas_thread() if name == "dognet" else nullcontext():  # a training does this once
@@ -179,15 +179,11 @@ def main() -> None:
         return
     turns = 1 if given.quick else 5
     found = {
-        (n, p, h): {
-            threads: machine.alone(
-                [__file__, "--one", "iterations", *map(str, (n, p, h, threads, turns * (3 if n * h < 10**6 else 1)))],
-                {},
-                threads,
-            )
+        shape: {
+            threads: machine.alone([__file__, "--one", "iterations", *map(str, (*shape, threads, turns))], {}, threads)
             for threads in (1, 2)
         }
-        for n, p, h in (SHAPES[:2] if given.quick else SHAPES)
+        for shape in (SHAPES[:2] if given.quick else SHAPES)
     }
     if given.quick:
         print(table(found))
