@@ -350,24 +350,15 @@ with interruptible("dognet"):
     threading.Thread(target=threading.Event().wait).start()  # as a pool's, interrupted before it knew of its thread
     signal.raise_signal(int(sys.argv[1]))
 """
-SIGNALS = pytest.mark.parametrize(
+
+
+@pytest.mark.parametrize("program", [SWALLOWED, WAITING], ids=["swallowed", "waiting"])
+@pytest.mark.parametrize(
     ("sent", "ended"), [(signal.SIGINT, (130, "dognet: interrupted\n")), (signal.SIGTERM, (143, ""))]
 )
-
-
-@SIGNALS
-def test_a_command_ends_at_a_signal_though_a_thread_of_a_library_waits_forever(
-    tmp_path: Path, sent: int, ended: tuple[int, str]
+def test_a_signal_ends_a_command_whatever_the_libraries_make_of_it(
+    tmp_path: Path, sent: int, ended: tuple[int, str], program: str
 ) -> None:
-    words = [sys.executable, "-c", WAITING, str(int(sent))]
-    answer = subprocess.run(words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=20)
-    assert (answer.returncode, answer.stderr) == ended
-
-
-@SIGNALS
-def test_a_signal_in_a_callback_whose_errors_python_ignores_is_not_lost(
-    tmp_path: Path, sent: int, ended: tuple[int, str]
-) -> None:
-    words = [sys.executable, "-c", SWALLOWED, str(int(sent))]
+    words = [sys.executable, "-c", program, str(int(sent))]
     answer = subprocess.run(words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=50)
     assert (answer.returncode, answer.stderr) == ended

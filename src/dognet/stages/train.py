@@ -82,8 +82,7 @@ def from_shorter(shorter: Run | None) -> tuple[list[tuple[float, ...]], dict[int
     if shorter is None:
         return [], {}, None
     done = shorter.settings.ITERS
-    curve = shorter.curve().loc[: done - 1]  # the last point is recorded again, if at all
-    points = [tuple(row) for row in curve.itertuples()]
+    points = list(shorter.curve().loc[: done - 1].itertuples(name=None))  # the last is recorded again, if at all
     return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state_of(load_network(shorter.folder)))
 
 

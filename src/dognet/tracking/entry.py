@@ -101,7 +101,7 @@ def metrics(run: Run) -> list[Metric]:
 def tags(run: Run) -> dict[str, str]:
     """Return what the run is and where it comes from."""
     manifest, provenance = run.manifest, run.manifest.provenance
-    infinite = run.curve().index[np.isinf(run.curve().train_loss)].tolist() if run.finished else []
+    infinite = run.curve().train_loss.loc[np.isinf].index.tolist() if run.finished else []
     values = {
         "study": manifest.study,
         "folder": run.folder.name,
