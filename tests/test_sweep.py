@@ -150,6 +150,30 @@ def test_a_launchers_timeout_that_is_too_short_is_one_line(project):
     assert (answer.returncode, answer.stderr) == (1, message)
 
 
+@pytest.mark.parametrize(
+    ("timeout", "ended"),
+    [
+        (3, (1, "dognet: a run took longer than hydra.launcher.timeout=3.0 s: raise it\n")),
+        (None, (130, "dognet: interrupted\n")),
+    ],
+    ids=["timeout", "Ctrl-C"],
+)
+def test_a_sweep_given_up_while_runs_wait_in_joblib_ends_in_one_line(project, timeout, ended):
+    launcher = (
+        "hydra/launcher=joblib",
+        "hydra.launcher.pre_dispatch=all",
+        f"hydra.launcher.timeout={timeout or 'null'}",
+    )
+    sweeping = start(project, "seed=range(12)", "ITERS=2000000", *launcher)
+    if not timeout:
+        assert wait_for(lambda: len([pid for pid in processes(project) if "popen_loky" in command(pid)]) == 2, 20)
+        time.sleep(3)  # until they have taken runs from joblib's queue, which makes room for others
+        os.killpg(sweeping.pid, signal.SIGINT)
+    _, errors = sweeping.communicate(timeout=60)
+    assert (sweeping.returncode, errors) == ended
+    assert wait_for(lambda: not [pid for pid in processes(project) if "tracker" not in command(pid)], 3)
+
+
 # --- skipping
 
 

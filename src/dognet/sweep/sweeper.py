@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
@@ -132,6 +133,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     HydraConfig.instance().set_config(config)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
+        threading.excepthook = error_in_thread
     before = {point: point.ended_at() for point in todo}
     errors: dict[PlannedRun, str | None] = {}
 
@@ -160,6 +162,16 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
         for point in todo
         if point not in ended or not point.run()  # with force, the run of before may still be there
     }
+
+
+def error_in_thread(error: threading.ExceptHookArgs) -> None:
+    """Print the error of a thread, unless it is that of joblib's when it gives up runs that wait for a worker.
+
+    After a timeout or Ctrl-C, joblib (1.6.0) forgets these runs, kills the workers and then looks for a run to start.
+    """
+    giving_up = error.exc_type is KeyError and error.thread and error.thread.name == "ExecutorManagerThread"
+    if not giving_up:
+        threading.__excepthook__(error)
 
 
 def job_of(point: PlannedRun, grid: Grid) -> str:
