@@ -23,6 +23,7 @@ from dognet.data.generate import generate
 from dognet.errors import ImagesError
 from dognet.network import InputError, NNet
 from dognet.settings import Settings, SettingsError
+from dognet.sweep.grid import make_grid
 from dognet.sweep.words import read_words
 
 TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
@@ -220,7 +221,10 @@ override = st.builds(
 @given(overrides=st.lists(override, min_size=1, max_size=2))
 def test_any_override_gives_settings_within_their_bounds_or_a_line_each(overrides: list[str]) -> None:
     try:
-        config = compose(REPOSITORY, read_words(overrides, REPOSITORY, multirun=False))
+        read, faults = read_words(overrides, REPOSITORY, multirun=False)
+        if faults:
+            make_grid(read, REPOSITORY, faults)
+        config = compose(REPOSITORY, read)
     except SettingsError as error:
         assert str(error)
         assert all(str(error).splitlines())

@@ -177,7 +177,7 @@ def test_a_point_of_small_batches_costs_several_iterations_so_there_are_fewer() 
             {"batchSize": 8, "momentum": "much"},
             "momentum must be a number from 0 to below 1, got 'much'",
         ),
-        ("gradient_descent", {"batchSize": 8}, "batchSize is no setting of gradient_descent"),
+        ("gradient_descent", {"batchSize": 8}, "batchSize is no setting of method=gradient_descent"),
         ("guess", {}, "name must be that of a file in network/methods/, got 'guess'"),
     ],
 )

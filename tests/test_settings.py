@@ -26,7 +26,7 @@ from dognet.settings import (
     names,
 )
 from dognet.study import read_study
-from dognet.sweep.grid import combine, split
+from dognet.sweep.grid import combine, make_grid, split
 from dognet.sweep.words import read_words
 
 SHA = "0123456789abcdef" * 4
@@ -75,16 +75,20 @@ def replace(path: Path, old: str, new: str) -> None:
 def refused(*words: str) -> list[str]:
     """The lines with which these words, or conf/ without any, are refused."""
     with pytest.raises(SettingsError) as caught:
-        compose(Path(), read_words(words, Path(), multirun=False))
+        composed(*words)
     return str(caught.value).splitlines()
 
 
 def composed(*words: str) -> Settings:
-    return compose(Path(), read_words(words, Path(), multirun=False))
+    read, faults = read_words(words, Path(), multirun=False)
+    if faults:
+        make_grid(read, Path(), faults)
+    return compose(Path(), read)
 
 
 def swept(*words: str) -> list[Settings]:
-    return [settings for _, settings in combine(*split(read_words(words, Path(), multirun=True)), Path())]
+    fixed, values, _ = split(read_words(words, Path(), multirun=True)[0])
+    return [settings for _, settings in combine(fixed, values, Path())[0]]
 
 
 # --- conf/
@@ -173,6 +177,31 @@ def test_all_mistakes_are_reported_at_once(conf: Path) -> None:
         "no setting hidenNodes: did you mean hiddenNodes?",
         "no setting lr: did you mean stepSize?",
         "no setting data.sed: did you mean data.seed?",
+        *expected,
+    ]
+
+
+@pytest.mark.usefixtures("conf")
+def test_a_mistake_in_a_name_hides_none_in_a_value() -> None:
+    assert refused("stepsize=1", "hiddenNodes=0", "seed=1,2", "method.batchSize=8") == [
+        "no setting stepsize: did you mean stepSize?",
+        "seed=1,2 gives several values: a sweep needs --multirun, as in dognet --multirun seed=1,2",
+        "hiddenNodes must be a whole number from 1 to 100000, got 0",
+        "method.batchSize is no setting of method=gradient_descent",
+    ]
+    assert refused("method=minibatches", "method.batchSize=0", "method.momentum=1.5", "method.size=3", "ITERS=x") == [
+        "ITERS must be a whole number from 0 to 10^15, got 'x'",
+        "method.size is no setting of method=minibatches",
+        "method.batchSize must be a whole number of at least 1, got 0",
+        "method.momentum must be a number from 0 to below 1, got 1.5",
+    ]
+    assert refused("method=random_weights", "stepSize=1", "seed=-1") == [
+        "stepSize is no setting of method=random_weights",
+        "seed must be a whole number from 0 to 10^15, got -1",
+    ]
+    assert refused("foo=1") == [
+        "no setting foo: there are hiddenNodes, stepSize, ITERS, seed, method, dtype, data, study, force, plan, "
+        "threads, tracking_uri, data.… and method.…"
     ]
 
 

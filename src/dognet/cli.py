@@ -107,7 +107,11 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     from dognet.sweep.words import read_words
 
     multirun = any(word in MULTIRUN for word in words)
-    settings = read_words([word for word in words if word not in MULTIRUN], root, multirun=multirun)
+    settings, faults = read_words([word for word in words if word not in MULTIRUN], root, multirun=multirun)
+    if faults:
+        from dognet.sweep.grid import make_grid
+
+        make_grid(settings, root, faults)  # raises these faults, and those of the other words' values
     sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
     single.start(root)
 

@@ -42,7 +42,7 @@ GROUPS = ("data", "method")  # the second and third of the defaults choose a fil
 def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
     """Return the settings that conf/ and the overrides give; SettingsError has a line for each mistake."""
     values, choice = composed(root, overrides)
-    return validate(values, choice, root / "conf")
+    return validate(values, choice, root / "conf", [word.partition("=")[0].lstrip("+") for word in overrides])
 
 
 def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] = ()) -> tuple[dict[str, Any], str]:
@@ -83,8 +83,6 @@ def checked(
     keep_text(named, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
     if isinstance(named.get("data"), dict):
         keep_text(named["data"], as_written(conf / "data" / f"{chosen['data']}.yaml"), "data.")
-    if strange := [name for name in overridden if not is_used(name, chosen["method"], conf)]:
-        raise SettingsError("\n".join(f"{name} is no setting of method={chosen['method']}" for name in strange))
     return named, chosen["data"]
 
 
@@ -102,17 +100,32 @@ def one_line(error: BaseException) -> str:
     return place + " ".join(str(cause).split()).partition(" full_key:")[0]
 
 
-def validate(values: dict[str, Any], choice: str, conf: Path) -> Settings:
-    """Return composed values as Settings within their bounds; SettingsError has a line for each mistake."""
-    if derived := [name for name in ("source", "usual_positive") if name in values]:
-        raise SettingsError("\n".join(map(unknown_name, derived)))
+def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[str]) -> Settings:
+    """Return composed values as Settings within their bounds; SettingsError has a line for each mistake.
+
+    ``given`` are the settings of the command line or a study, which the method must use.
+    """
+    faults = [unknown_name(name) for name in ("source", "usual_positive") if name in values]
+    faults += not_used(values.get("method"), given)
+    if values.get("study") == "pipeline":
+        faults.append("study=pipeline is the run of dvc repro: choose another name")
     try:
-        settings = Settings.model_validate({"source": choice, **values})
+        settings = Settings.model_validate({**values, "source": choice})
     except ValidationError as error:
-        raise SettingsError("\n".join(describe_error(error))) from error
-    if settings.study == "pipeline":
-        raise SettingsError("study=pipeline is the run of dvc repro: choose another name")
+        faults += describe_error(error)
+    if faults:
+        raise SettingsError("\n".join(faults))
     return settings.model_copy(update=name_images(settings, choice, conf))
+
+
+def not_used(method: object, given: Collection[str]) -> list[str]:
+    """Return a line for each of the given general settings that the method does not use."""
+    name = str(method.get("name")) if isinstance(method, dict) else ""
+    try:
+        _, unused = method_fields(name)
+    except SettingsError:  # there is no such method
+        return []
+    return [f"{each} is no setting of method={name}" for each in given if each in unused]
 
 
 def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = "") -> None:
@@ -186,7 +199,9 @@ def is_used(name: str, method: str, conf: Path) -> bool:
     if name == "method" or (not name.startswith("method.") and name not in TrainingSettings.model_fields):
         return True
     file = conf / "method" / f"{method}.yaml"
-    own, unused = method_fields(str(as_written(file).get("name")) if file.is_file() else method)
+    if not file.is_file():  # Hydra will say so
+        return True
+    own, unused = method_fields(str(as_written(file).get("name")))
     return name.removeprefix("method.") in own if name.startswith("method.") else name not in unused
 
 

@@ -107,7 +107,7 @@ class Method(Model):
         try:
             return {"name": values.get("name"), **asdict(make(str(values.get("name")), values))}
         except ValueError as error:
-            raise ValueError(f"method.{error}") from error
+            raise ValueError("\n".join(f"method.{line}" for line in str(error).splitlines())) from error
 
     def build(self) -> network.Method:
         """Return the method itself."""
@@ -306,11 +306,12 @@ def listed(words: Any) -> str:
 
 def unknown_name(name: str) -> str:
     """Return the message for a name that is no setting, with the name that was probably meant."""
-    known = {each.lower(): each for each in names()} | OTHER_NAMES
-    words = [name] if "." in name else [name, f"data.{name}"]
-    near = [known[hit] for word in words for hit in difflib.get_close_matches(word.lower(), known) if hit != "data"]
+    group, _, own = name.rpartition(".")
+    nearest_last = sorted(names(), key=lambda each: (each.startswith(f"{group}."), "." not in each))
+    known = OTHER_NAMES | {each.rpartition(".")[2].lower(): each for each in nearest_last}
+    near = difflib.get_close_matches(own.lower(), known)
     short = ", ".join(each for each in names() if "." not in each)
-    hint = f"did you mean {near[0]}?" if near else f"there are {short} and data.…"
+    hint = f"did you mean {known[near[0]]}?" if near else f"there are {short}, data.… and method.…"
     return f"no setting {name}: {hint}"
 
 
@@ -320,7 +321,7 @@ def describe_error(error: ValidationError) -> list[str]:
     for fault in error.errors(include_url=False):
         place = [str(part) for part in fault["loc"]]
         if place == ["method"]:
-            lines.append(str(fault["ctx"]["error"]))
+            lines += str(fault["ctx"]["error"]).splitlines()
             continue
         kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, not a setting's name
         name = ".".join(place) if fault["type"] not in ("union_tag_invalid", "union_tag_not_found") else "data.kind"

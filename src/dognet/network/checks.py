@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,18 @@ class InputError(ValueError, AssertionError):
 
 class PixelWarning(UserWarning):
     """Pixels that are probably not meant as 0 (black) to 255 (white)."""
+
+
+def check_all(*checks: Callable[[], None]) -> None:
+    """Run every check; InputError has a line for each that failed."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(faults))
 
 
 def check_whole(name: str, value: object, at_least: int) -> None:

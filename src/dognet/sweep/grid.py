@@ -79,17 +79,24 @@ def named(settings: Mapping[str, object]) -> str:
 
 def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
     """Return every point of a study's grid; fetches the images."""
-    return make_grid(read_words(study.words(), root, multirun=True), root).points
+    words, faults = read_words(study.words(), root, multirun=True)
+    return make_grid(words, root, faults).points
 
 
-def make_grid(words: Sequence[str], root: Path) -> Grid:
-    """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them."""
-    fixed, swept = split(words)
-    return Grid(fixed, locate(combine(fixed, swept, root), root))
+def make_grid(words: Sequence[str], root: Path, faults: Sequence[str] = ()) -> Grid:
+    """Return the points that the words ask for, each once.
+
+    SettingsError has a line for each mistake: the ``faults`` found before, those of the words and those of any point.
+    """
+    fixed, swept, in_words = split(words)
+    grid, in_points = combine(fixed, swept, root)
+    if all_faults := [*faults, *in_words, *in_points]:
+        raise SettingsError("\n".join(all_faults))
+    return Grid(fixed, locate(grid, root))
 
 
-def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
-    """Return the words that give one value, and the values of each setting that has several."""
+def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]], list[str]]:
+    """Return the words that give one value, the values of those with several, and a line for each mistake."""
     fixed, swept, faults = [], {}, []
     for word in words:
         override = parse(word)
@@ -100,9 +107,7 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
             swept[override.key_or_group] = values_of(override)
         except SettingsError as error:
             faults.append(str(error))
-    if faults:
-        raise SettingsError("\n".join(faults))
-    return fixed, swept
+    return fixed, swept, faults
 
 
 def values_of(override: Override) -> list[Any]:
@@ -130,8 +135,10 @@ def plain(value: Any, sweep: object) -> Any:
     return float(f"{value:.12g}") if isinstance(sweep, RangeSweep) and isinstance(value, float) else value
 
 
-def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) -> list[tuple[dict[str, str], Settings]]:
-    """Return what is swept, and the validated settings, of every combination.
+def combine(
+    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path
+) -> tuple[list[tuple[dict[str, str], Settings]], list[str]]:
+    """Return what is swept, and the validated settings, of every combination; and a line for each mistake in them.
 
     Where several methods are swept, each gets the settings that it uses.
     """
@@ -139,8 +146,7 @@ def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) ->
     grid: list[tuple[dict[str, str], Settings]] = []
     faults: dict[str, list[str]] = {}
     names, methods, conf = [*swept, *map(name_of, fixed)], swept.get("method", []), root / "conf"
-    if strange := [name for name in names if methods and not any(is_used(name, method, conf) for method in methods)]:
-        raise SettingsError("\n".join(f"{name} is no setting of method={','.join(methods)}" for name in strange))
+    strange = [name for name in names if methods and not any(is_used(name, method, conf) for method in methods)]
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
         try:
@@ -152,15 +158,14 @@ def combine(fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path) ->
                 words += [f"{group}={file}" for group, file in files.items()]
                 bases[key] = composed(root, words, set(swept) - idle)
             base, choice = bases[key]
-            settings = validate(with_values(base, point), choice, conf)
+            settings = validate(with_values(base, point), choice, conf, [name for name in names if name not in idle])
             grid.append(({name: str(value_of(settings, name, value)) for name, value in point.items()}, settings))
         except SettingsError as error:
             for line in str(error).splitlines():
                 faults.setdefault(line, []).append(named(point))
-    if faults:
-        n_points = math.prod(len(values) for values in swept.values())
-        raise SettingsError("\n".join(line + concerning(points, n_points) for line, points in faults.items()))
-    return grid
+    n_points = math.prod(len(values) for values in swept.values())
+    lines = [f"{name} is no setting of method={','.join(methods)}" for name in strange]
+    return grid, lines + [line + concerning(points, n_points) for line, points in faults.items()]
 
 
 def name_of(word: str) -> str:

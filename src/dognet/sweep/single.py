@@ -43,7 +43,7 @@ def task(config: DictConfig) -> None:
     overridden = [word.partition("=")[0].lstrip("+") for word in words]
     with one_line_errors("dognet"):  # Hydra would print the words again above an error that it sees
         choices = HydraConfig.get().runtime.choices
-        settings = validate(*checked(choices, config, overridden, root / "conf"), root / "conf")
+        settings = validate(*checked(choices, config, overridden, root / "conf"), root / "conf", overridden)
         if settings.plan:
             raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
         train(settings, root, words)

@@ -18,21 +18,20 @@ GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that ch
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
 
-def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
-    """Return the words for Hydra, each setting once; SettingsError has a line for each word that can't be used.
+def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[list[str], list[str]]:
+    """Return the words for Hydra, each setting once, and a line for each word that can't be used.
 
     ``experiment=width`` stands for the settings of that study; words beside it win.
     """
-    faults, read = [], {}
+    faults: list[str] = []
+    read: dict[str, str] = {}
     for word in expand(words, root, multirun=multirun):
         try:
             name, text = read_word(word, root, multirun=multirun)
             read[name] = text
         except SettingsError as error:
             faults.append(str(error))
-    if faults:
-        raise SettingsError("\n".join(faults))
-    return list(read.values())
+    return list(read.values()), faults
 
 
 def expand(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:

@@ -29,17 +29,20 @@ def find(name: str) -> type[Method]:
 
 
 def make(name: str, settings: Mapping[str, Any]) -> Method:
-    """Return a method with its settings in the types of its fields; InputError names what is wrong."""
+    """Return a method with its settings in the types of its fields; InputError has a line for each mistake."""
     method = find(name)
     kinds = {field.name: field.type for field in fields(method)}
-    needed = [field.name for field in fields(method) if field.default is MISSING]
-    for setting in settings:
-        if setting not in kinds:
-            raise InputError(f"{setting} is no setting of {name}")
-    for setting in needed:
-        if setting not in settings:
-            raise InputError(f"{setting} must be given")
-    return method(**{setting: as_kind(value, kinds[setting]) for setting, value in settings.items()})
+    faults = [f"{setting} is no setting of method={name}" for setting in settings if setting not in kinds]
+    missing = [each.name for each in fields(method) if each.default is MISSING and each.name not in settings]
+    if missing:
+        raise InputError("\n".join([*faults, *(f"{setting} must be given" for setting in missing)]))
+    try:
+        made = method(**{name: as_kind(settings[name], kind) for name, kind in kinds.items() if name in settings})
+    except InputError as error:
+        faults.append(str(error))
+    if faults:
+        raise InputError("\n".join(faults))
+    return made
 
 
 def as_kind(value: Any, kind: Any) -> Any:

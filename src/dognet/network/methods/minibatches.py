@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dognet.network.blocks import Images
-from dognet.network.checks import check_share, check_whole
+from dognet.network.checks import check_all, check_share, check_whole
 from dognet.network.training import Method, State
 
 
@@ -26,8 +26,10 @@ class Minibatches(Method):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        check_whole("batchSize", self.batchSize, at_least=1)
-        check_share("momentum", self.momentum)
+        check_all(
+            lambda: check_whole("batchSize", self.batchSize, at_least=1),
+            lambda: check_share("momentum", self.momentum),
+        )
 
     @property
     def iteration(self) -> str:
