@@ -124,11 +124,11 @@ def test_training_agrees_with_a_plain_loop_over_images(hiddenNodes: int, stepSiz
     np.testing.assert_allclose(points, curve, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [2000, 2048, 5000])
+@pytest.mark.parametrize("n", [2000, 2048, 10_000])
 def test_images_in_several_blocks_train_like_images_in_one(n: int) -> None:
     X, y = some_images(n)
     net = NNet()
-    net.fit(X, y, hiddenNodes=16, stepSize=0.3, ITERS=3, seed=2)  # 5000 are three parts, cut in blocks of at least 1024
+    net.fit(X, y, hiddenNodes=16, stepSize=0.3, ITERS=3, seed=2)  # 10,000 are three parts, each in three blocks
     rng = np.random.default_rng(2)
     W1, W2 = rng.uniform(-1, 1, (5, 16)), rng.uniform(-1, 1, (17, 1))
     X1 = np.column_stack([X / 255, np.ones(n)])

@@ -129,7 +129,7 @@ class NNet:
         check_scale(X)
         state = State.drawn(X.shape[1], hiddenNodes, seed, dtype)
         y01 = (np.asarray(y) == y_classes[1]).astype(dtype)  # (n,)
-        threads = min(threads, len(image_parts(len(X), max(X.shape[1] + 1, hiddenNodes))))
+        threads = min(threads, len(image_parts(len(X), X.shape[1] + 1, hiddenNodes)))
         before = self.state, self.y_classes
         try:
             with one_blas_thread(), map_on(threads) as map_parts, np.errstate(over="ignore"):
