@@ -21,7 +21,7 @@ CACHE = 2**14  # values of H in a block, 128 KiB
 PIXELS = 2**18  # most values of X1 in a block, 2 MiB: at 60,000 x 784 and 4 nodes 1.4 times as fast as unlimited
 IMAGES = 512  # fewest in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
 PARTS = 16  # at most, so that their gradients take little memory
-VALUES = 50_000  # fewest in a part, of H and an eighth of X1: at 4,000 x 64 and 4 nodes seven parts take 1.8 times as long
+VALUES = 50_000  # fewest in a part, H's and an eighth of X1's: at 4,000 x 64 and 4 nodes one is 1.8 times as fast as 7
 
 
 class Images:

@@ -254,7 +254,7 @@ def finished(folder: Path, digest: str) -> Run | None:
 
 def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
     """Return why a folder's run, which is not finished with the wanted digest, must be trained."""
-    if not (folder / "run.json").is_file():
+    if not ended_at(folder):
         return "new"
     try:
         run = read_run(folder)
@@ -266,6 +266,14 @@ def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
         return "images changed"
     same_code = run.manifest.code == code_digest(run.settings.method.name)
     return "settings changed" if same_code else "numeric code changed"
+
+
+def ended_at(folder: Path) -> int:
+    """Return when the folder's run ended, in nanoseconds since 1970; 0 if there is none that has."""
+    try:
+        return (folder / "run.json").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def run_folders(folder: Path) -> list[Path]:

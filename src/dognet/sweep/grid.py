@@ -56,13 +56,6 @@ class PlannedRun:
         """Return why its run has to be trained."""
         return folders.reason_to_train(self.folder, self.images, self.test_sha256)
 
-    def ended_at(self) -> int:
-        """Return when its run last ended, in nanoseconds; 0 for never."""
-        try:
-            return (self.folder / "run.json").stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
-
 
 @dataclass(frozen=True)
 class Grid:

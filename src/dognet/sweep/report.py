@@ -21,6 +21,7 @@ from pydantic import Field
 
 from dognet.errors import ImagesError, UserError
 from dognet.files import write
+from dognet.runs.folder import ended_at, run_folders
 from dognet.runs.run import Run
 from dognet.settings import Model
 from dognet.study import study_files
@@ -69,9 +70,9 @@ def current_report(name: str, root: Path) -> Report | None:
     """Return the study's report if no run has come or gone since it was written, and its file has not changed."""
     folder = root / "experiments" / name
     report = read_report(folder)
-    sources = [folder / "runs", *(folder / "runs").glob("*/run.json"), *folder.glob("study.yaml")]
     written = (folder / "report.json").stat().st_mtime_ns if report else 0
-    return report if all(source.stat().st_mtime_ns < written for source in sources) else None
+    changed = [path.stat().st_mtime_ns for path in (folder / "runs", *folder.glob("study.yaml"))]
+    return report if max([*changed, *map(ended_at, run_folders(folder / "runs"))]) < written else None
 
 
 def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Report:
