@@ -26,15 +26,8 @@ Weights = tuple[Array, Array]  # W1 (p+1, h), W2 (h+1, 1)
 Result = tuple[float, Array, Array]  # seconds spent compiling, W1, W2
 
 SETTINGS = yaml.safe_load((ROOT / "conf/config.yaml").read_text(encoding="utf-8"))
-TARGETS = {
-    "b": 7,
-    "c": 3.5,
-    "d": 1,
-    "D": 1,
-    "e": 1.1,
-    "f": 1 / 1.4,
-    "g": 2.5,
-}  # at least so many times dognet's seconds
+# at least so many times dognet's seconds
+TARGETS = {"b": 7, "c": 3.5, "d": 1, "D": 1, "e": 1.1, "f": 1 / 1.4, "g": 2.5}
 
 
 def dognet(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
