@@ -22,9 +22,8 @@ from dognet.data import images
 from dognet.data.generate import generate
 from dognet.errors import ImagesError
 from dognet.network import InputError, NNet
-from dognet.settings import Settings, SettingsError
-from dognet.sweep.grid import make_grid
-from dognet.sweep.words import read_words
+from dognet.settings import Settings, SettingsError, TrainingSettings
+from dognet.sweep.grid import for_hydra, points_of
 
 TRIES = 10_000 if os.environ.get("DOGNET_SOAK") else 150
 often = settings(
@@ -201,7 +200,7 @@ def test_any_csv_is_read_as_it_stands_or_refused_in_one_line(
 
 
 name = st.sampled_from(
-    ["hiddenNodes", "stepSize", "ITERS", "seed", "dtype", "study", "data", "data.seed", "hydra.x", "x"]
+    [*TrainingSettings.model_fields, "study", "data", "data.seed", "method.batchSize", "method.name", "hydra.x", "x"]
 )
 value = st.one_of(
     st.integers().map(str),
@@ -209,6 +208,7 @@ value = st.one_of(
     st.sampled_from(
         ["", "null", "true", "[1,2]", "{a:1}", "'a b'", "../x", "/x", "${seed}", "${oc.env:HOME}", "csv", "1,2"]
     ),
+    st.sampled_from(["minibatches", "true,csv", "[a],b", "{a:1},minibatches", "random_weights,gradient_descent"]),
     st.text(max_size=6),
 )
 override = st.builds(
@@ -217,21 +217,27 @@ override = st.builds(
 
 
 @tried
-@example(overrides=["hiddenNodes=0", "data=[1,2]"])
-@given(overrides=st.lists(override, min_size=1, max_size=2))
-def test_any_override_gives_settings_within_their_bounds_or_a_line_each(overrides: list[str]) -> None:
+@example(overrides=["hiddenNodes=0", "data=[1,2]"], multirun=False)
+@example(overrides=["method=minibatches", "method.batchSize=1,2"], multirun=False)
+@example(overrides=["data=1,2", "method={a:1},minibatches"], multirun=True)
+@given(overrides=st.lists(override, min_size=1, max_size=2), multirun=st.booleans())
+def test_any_override_gives_settings_within_their_bounds_or_a_line_each(overrides: list[str], multirun: bool) -> None:
     try:
-        read, faults = read_words(overrides, REPOSITORY, multirun=False)
-        if faults:
-            make_grid(read, REPOSITORY, faults)
-        config = compose(REPOSITORY, read)
+        words, faults = for_hydra(overrides, REPOSITORY, multirun=multirun), []
+        if multirun:
+            _, points, faults = points_of(words, REPOSITORY)
+            found = [settings for _, settings in points]
+        else:
+            found = [compose(REPOSITORY, words)]
     except SettingsError as error:
-        assert str(error)
-        assert all(str(error).splitlines())
-        assert len(str(error).splitlines()) <= 2 * len(overrides)
-    else:
-        assert isinstance(config, Settings)
-        assert config.hiddenNodes >= 1
-        assert 0 < config.stepSize < math.inf
-        assert config.study.isascii()
-        assert "/" not in config.study
+        faults = str(error).splitlines()
+    if faults:
+        assert all(faults)
+        assert multirun or len(faults) <= 2 * len(overrides)
+        return
+    for one in found:
+        assert isinstance(one, Settings)
+        assert one.hiddenNodes >= 1
+        assert 0 < one.stepSize < math.inf
+        assert one.study.isascii()
+        assert "/" not in one.study

@@ -26,8 +26,7 @@ from dognet.settings import (
     names,
 )
 from dognet.study import read_study
-from dognet.sweep.grid import combine, make_grid, split
-from dognet.sweep.words import read_words
+from dognet.sweep.grid import for_hydra, points_of
 
 SHA = "0123456789abcdef" * 4
 LECTURE: dict[str, Any] = {
@@ -80,15 +79,14 @@ def refused(*words: str) -> list[str]:
 
 
 def composed(*words: str) -> Settings:
-    read, faults = read_words(words, Path(), multirun=False)
-    if faults:
-        make_grid(read, Path(), faults)
-    return compose(Path(), read)
+    return compose(Path(), for_hydra(words, Path(), multirun=False))
 
 
 def swept(*words: str) -> list[Settings]:
-    fixed, values, _ = split(read_words(words, Path(), multirun=True)[0])
-    return [settings for _, settings in combine(fixed, values, Path())[0]]
+    _, points, faults = points_of(for_hydra(words, Path(), multirun=True), Path())
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return [settings for _, settings in points]
 
 
 # --- conf/
@@ -178,6 +176,56 @@ def test_all_mistakes_are_reported_at_once(conf: Path) -> None:
         "no setting lr: did you mean stepSize?",
         "no setting data.sed: did you mean data.seed?",
         *expected,
+    ]
+
+
+@pytest.mark.usefixtures("conf")
+def test_a_word_that_can_not_be_used_causes_no_further_messages() -> None:
+    assert refused("method.name=random_weights", "method.batchSize=8") == [
+        "method.name=random_weights: the name is set by a file in conf/method/, which method=<name> chooses"
+    ]
+    assert refused("data.kind=csv", "data.train=a", "data.white=1") == [
+        "data.kind=csv: the kind is set by a file in conf/data/, which data=<name> chooses"
+    ]
+    assert refused("method=mini/batches", "method.batchSize=8") == [
+        "method must be a plain name: letters, digits, _ - and . inside, got 'mini/batches'"
+    ]
+    assert refused("method=minibatches", "method.batchSize=8,16") == [
+        "method.batchSize=8,16 gives several values: "
+        "a sweep needs --multirun, as in dognet --multirun method.batchSize=8,16"
+    ]
+    assert refused("foo=1", "foo=1", "experiment=nope", "seed=-1") == [
+        "experiment=nope is a study, so many runs: dognet --multirun experiment=nope",
+        refused("foo=1")[0],
+        "seed must be a whole number from 0 to 10^15, got -1",
+    ]
+
+
+@pytest.mark.usefixtures("conf")
+def test_all_mistakes_of_a_sweep_are_reported_at_once() -> None:
+    def refused_sweep(*words: str) -> list[str]:
+        with pytest.raises(SettingsError) as caught:
+            swept(*words)
+        return str(caught.value).splitlines()
+
+    assert refused_sweep(
+        "foo=1", "seed=range(0)", "method=minibatches,random_weights", "method.size=1", "ITERS=0,-1"
+    ) == [
+        refused("foo=1")[0],
+        "seed=range(0): it has no value, so there is no run",
+        "method.size is no setting of method=minibatches,random_weights",
+        "ITERS must be a whole number from 0 to 10^15, got -1 (2 of 4 runs, the first method=minibatches ITERS=-1)",
+    ]
+    files = "the name of a file in conf/{0}/, as in {0}={1}, got {2}"
+    assert refused_sweep("data=1,2", "seed='',3", "method=gradient_descent,{a:1}", "stepSize=0") == [
+        f"data must be {files.format('data', 'generated', 1)}",
+        "seed=,3: one of the values is empty",
+        f"method must be {files.format('method', 'gradient_descent', {'a': 1})}",
+        "stepSize must be a positive finite number, got 0",
+    ]
+    assert refused_sweep("data=generated,nope", "seed=1,2", "lr=1") == [
+        "no setting lr: did you mean stepSize?",
+        "data=nope: no such option, there are csv, generated, lecture (data=nope)",
     ]
 
 

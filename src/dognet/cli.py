@@ -104,14 +104,10 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: our own threads share the work
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
     from dognet.sweep import single
-    from dognet.sweep.words import read_words
+    from dognet.sweep.grid import for_hydra
 
     multirun = any(word in MULTIRUN for word in words)
-    settings, faults = read_words([word for word in words if word not in MULTIRUN], root, multirun=multirun)
-    if faults:
-        from dognet.sweep.grid import make_grid
-
-        make_grid(settings, root, faults)  # raises these faults, and those of the other words' values
+    settings = for_hydra([word for word in words if word not in MULTIRUN], root, multirun=multirun)
     sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
     single.start(root)
 

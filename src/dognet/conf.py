@@ -105,12 +105,14 @@ def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[
 
     ``given`` are the settings of the command line or a study, which the method must use.
     """
-    faults = [unknown_name(name) for name in ("source", "usual_positive") if name in values]
+    derived = {"source", "usual_positive"} & values.keys()
+    faults = [unknown_name(name) for name in sorted(derived)]
     faults += not_used(values.get("method"), given)
     if values.get("study") == "pipeline":
         faults.append("study=pipeline is the run of dvc repro: choose another name")
     try:
-        settings = Settings.model_validate({**values, "source": choice})
+        given_values = {name: value for name, value in values.items() if name not in derived}
+        settings = Settings.model_validate({**given_values, "source": choice})
     except ValidationError as error:
         faults += describe_error(error)
     if faults:

@@ -254,7 +254,7 @@ def finished(folder: Path, digest: str) -> Run | None:
 
 def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
     """Return why a folder's run, which is not finished with the wanted digest, must be trained."""
-    if not ended_at(folder):
+    if written_at(folder) is None:
         return "new"
     try:
         run = read_run(folder)
@@ -268,12 +268,12 @@ def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
     return "settings changed" if same_code else "numeric code changed"
 
 
-def ended_at(folder: Path) -> int:
-    """Return when the folder's run ended, in nanoseconds since 1970; 0 if there is none that has."""
+def written_at(folder: Path) -> int | None:
+    """Return when the folder's run.json was written, in nanoseconds since 1970; None if there is none."""
     try:
         return (folder / "run.json").stat().st_mtime_ns
-    except OSError:
-        return 0
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def run_folders(folder: Path) -> list[Path]:

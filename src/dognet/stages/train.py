@@ -19,7 +19,7 @@ from dognet.files import write
 from dognet.interrupt import stage
 from dognet.network import InputError, NNet, PixelWarning, Report, State, scorer, work
 from dognet.runs.digest import identify
-from dognet.runs.folder import PIPELINE, RunError, begin, ended_at, longest_shorter, new_manifest, now, write_manifest
+from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, now, write_manifest, written_at
 from dognet.runs.run import ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
@@ -53,7 +53,7 @@ def train(
         validate = scorer(*images.split(images.read(data / "validation.csv"), identity.positive), settings.dtype)
     reading = round(time.perf_counter() - clock, 3)
     shorter = None if settings.force else longest_shorter(folder, settings, identity)
-    if not ended_at(folder):  # a run that is there stays until this one is trained
+    if written_at(folder) is None:  # a run that is there stays until this one is trained
         begin(folder, settings, identity)
     points, snapshots, resume = from_shorter(shorter)
     wanted = snapshot_iterations(settings.ITERS)

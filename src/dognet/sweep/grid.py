@@ -19,7 +19,7 @@ from dognet.runs.run import ImagesId, Run
 from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
 from dognet.study import Study
-from dognet.sweep.words import parse, read_words
+from dognet.sweep.words import name_of, no_file, parse, read_words
 
 NOT_USED = ""  # the value of a setting that a run's method does not use
 
@@ -72,20 +72,34 @@ def named(settings: Mapping[str, object]) -> str:
 
 def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
     """Return every point of a study's grid; fetches the images."""
-    words, faults = read_words(study.words(), root, multirun=True)
-    return make_grid(words, root, faults).points
+    return make_grid(for_hydra(study.words(), root, multirun=True), root).points
 
 
-def make_grid(words: Sequence[str], root: Path, faults: Sequence[str] = ()) -> Grid:
-    """Return the points that the words ask for, each once.
+def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
+    """Return the words of a command line as Hydra takes them.
 
-    SettingsError has a line for each mistake: the ``faults`` found before, those of the words and those of any point.
+    If one can't be used, SettingsError has a line for each mistake, also for those in the values of the other words.
     """
-    fixed, swept, in_words = split(words)
-    grid, in_points = combine(fixed, swept, root)
-    if all_faults := [*faults, *in_words, *in_points]:
-        raise SettingsError("\n".join(all_faults))
+    read, faults = read_words(words, root, multirun=multirun)
+    if faults:
+        *_, others = points_of(read, root)
+        raise SettingsError("\n".join([*faults, *others]))
+    return read
+
+
+def make_grid(words: Sequence[str], root: Path) -> Grid:
+    """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them."""
+    fixed, grid, faults = points_of(words, root)
+    if faults:
+        raise SettingsError("\n".join(faults))
     return Grid(fixed, locate(grid, root))
+
+
+def points_of(words: Sequence[str], root: Path) -> tuple[list[str], list[tuple[dict[str, str], Settings]], list[str]]:
+    """Return the words that all points share, what is swept and the settings of each, and a line for each mistake."""
+    fixed, swept, in_words = split(words)
+    grid, in_values = combine(fixed, swept, root)
+    return fixed, grid, [*in_words, *in_values]
 
 
 def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]], list[str]]:
@@ -118,6 +132,11 @@ def values_of(override: Override) -> list[Any]:
         raise SettingsError(f"{word}: range(…) and choice(…) can't be combined with other values: write all values out")
     if not values:
         raise SettingsError(f"{word}: it has no value, so there is no run")
+    if "" in values:
+        raise SettingsError(f"{word}: one of the values is empty")
+    for value in values:
+        if name in GROUPS and not isinstance(value, str):
+            raise SettingsError(no_file(name, value))
     return [str(value) for value in values] if is_text(name) else values
 
 
@@ -131,39 +150,51 @@ def plain(value: Any, sweep: object) -> Any:
 def combine(
     fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path
 ) -> tuple[list[tuple[dict[str, str], Settings]], list[str]]:
-    """Return what is swept, and the validated settings, of every combination; and a line for each mistake in them.
-
-    Where several methods are swept, each gets the settings that it uses.
-    """
-    bases: dict[object, tuple[dict[str, Any], str]] = {}
+    """Return what is swept, and the validated settings, of every combination; and a line for each mistake in them."""
     grid: list[tuple[dict[str, str], Settings]] = []
     faults: dict[str, list[str]] = {}
-    names, methods, conf = [*swept, *map(name_of, fixed)], swept.get("method", []), root / "conf"
-    strange = [name for name in names if methods and not any(is_used(name, method, conf) for method in methods)]
+    composed_files, lines = compose_files(fixed, swept, root)
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
+        files = tuple(point[group] for group in GROUPS if group in point)
+        if files not in composed_files:
+            continue
+        base, choice, idle = composed_files[files]
+        point = {name: NOT_USED if name in idle else value for name, value in point.items()}
+        given = [name for name in (*point, *map(name_of, fixed)) if name not in idle]
         try:
-            files = {group: point[group] for group in GROUPS if group in point}
-            idle = {name for name in names if methods and not is_used(name, point["method"], conf)}
-            point = {name: NOT_USED if name in idle else value for name, value in point.items()}
-            if (key := tuple(files.values())) not in bases:
-                words = [word for word in fixed if name_of(word) not in idle]
-                words += [f"{group}={file}" for group, file in files.items()]
-                bases[key] = composed(root, words, set(swept) - idle)
-            base, choice = bases[key]
-            settings = validate(with_values(base, point), choice, conf, [name for name in names if name not in idle])
+            settings = validate(with_values(base, point), choice, root / "conf", given)
             grid.append(({name: str(value_of(settings, name, value)) for name, value in point.items()}, settings))
         except SettingsError as error:
             for line in str(error).splitlines():
                 faults.setdefault(line, []).append(named(point))
     n_points = math.prod(len(values) for values in swept.values())
-    lines = [f"{name} is no setting of method={','.join(methods)}" for name in strange]
     return grid, lines + [line + concerning(points, n_points) for line, points in faults.items()]
 
 
-def name_of(word: str) -> str:
-    """Return the setting that a word of the command line sets."""
-    return word.partition("=")[0].lstrip("+")
+def compose_files(
+    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path
+) -> tuple[dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]], list[str]]:
+    """Compose conf/ once for every combination of swept files of images and methods.
+
+    Where several methods are swept, each gets the settings that it uses. Return by the names of the files the values,
+    the name of the images' file and the settings that the method does not use; and a line for each mistake.
+    """
+    found: dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]] = {}
+    names, methods, conf = [*swept, *map(name_of, fixed)], swept.get("method", []), root / "conf"
+    strange = [name for name in names if methods and not any(is_used(name, method, conf) for method in methods)]
+    faults = [f"{name} is no setting of method={','.join(methods)}" for name in strange]
+    groups = [group for group in GROUPS if group in swept]
+    for files in itertools.product(*(swept[group] for group in groups)):
+        chosen = dict(zip(groups, files, strict=True))
+        idle = {name for name in names if methods and not is_used(name, chosen["method"], conf)}
+        words = [word for word in fixed if name_of(word) not in idle]
+        words += [f"{group}={file}" for group, file in chosen.items()]
+        try:
+            found[files] = (*composed(root, words, set(swept) - idle), idle)
+        except SettingsError as error:
+            faults += [line + (f" ({named(chosen)})" if chosen else "") for line in str(error).splitlines()]
+    return found, faults
 
 
 def with_values(base: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:

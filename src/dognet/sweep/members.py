@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dognet.errors import UserError
 from dognet.runs.digest import code_digest, hash_of
-from dognet.runs.folder import PIPELINE, RunError, ended_at, ended_runs, read_run, run_folders, runs_folder
+from dognet.runs.folder import PIPELINE, RunError, ended_runs, read_run, run_folders, runs_folder, written_at
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
 from dognet.study import Study, read_study, study_files
@@ -83,7 +83,7 @@ def members_of_folder(name: str, folder: Path) -> Members:
 
 def why_missing(folder: Path, reason: str) -> str:
     """Return why a run does not count; for a run that is whole, that is ``reason``."""
-    if not ended_at(folder):
+    if written_at(folder) is None:
         return NOT_RUN
     try:
         run = read_run(folder)
@@ -116,7 +116,7 @@ def best_run(members: Members) -> Run | None:
 def run_to_keep(name: str, root: Path) -> Run:
     """Return the run of a folder, or a study's best run; RunError or ReportError where there is none."""
     for folder in (root / "experiments" / name, Path(name)):
-        if ended_at(folder):
+        if written_at(folder) is not None:
             run = read_run(folder)
             if not run.finished:
                 raise ReportError(f"{folder}: this run failed ({run.manifest.error}), it has no network")

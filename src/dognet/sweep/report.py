@@ -21,7 +21,7 @@ from pydantic import Field
 
 from dognet.errors import ImagesError, UserError
 from dognet.files import write
-from dognet.runs.folder import ended_at, run_folders
+from dognet.runs.folder import run_folders, written_at
 from dognet.runs.run import Run
 from dognet.settings import Model
 from dognet.study import study_files
@@ -72,7 +72,8 @@ def current_report(name: str, root: Path) -> Report | None:
     report = read_report(folder)
     written = (folder / "report.json").stat().st_mtime_ns if report else 0
     changed = [path.stat().st_mtime_ns for path in (folder / "runs", *folder.glob("study.yaml"))]
-    return report if max([*changed, *map(ended_at, run_folders(folder / "runs"))]) < written else None
+    changed += [written_at(path) or 0 for path in run_folders(folder / "runs")]
+    return report if max(changed) < written else None
 
 
 def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Report:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
@@ -24,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
-from dognet.runs.folder import ended_at, ended_runs, runs_folder
+from dognet.runs.folder import ended_runs, runs_folder, written_at
 from dognet.runs.run import Run
 from dognet.settings import Settings
 from dognet.stages.once import run_once
@@ -134,7 +135,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         threading.excepthook = error_in_thread
-    before = {point: ended_at(point.folder) for point in todo}
+    before = {point: written_at(point.folder) for point in todo}
     errors: dict[PlannedRun, str | None] = {}
 
     def run(points: Sequence[PlannedRun]) -> bool:
@@ -150,13 +151,13 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
 
     at_a_time, left = processes(config.hydra.launcher) or 1, list(todo)
     while left and not run(left):
-        left = [point for point in left if ended_at(point.folder) in (0, before[point])]
+        left = [point for point in left if written_at(point.folder) in (None, before[point])]
         for point in left[:at_a_time]:  # one of these was killed: run each alone, so that it harms no other
             run([point])
         left = left[at_a_time:]
     killed = "its process was killed, perhaps because memory ran out"
     changed = "its images or dognet's code have changed meanwhile: repeat the command"
-    ended = {point for point in todo if ended_at(point.folder) not in (0, before[point])}
+    ended = {point for point in todo if written_at(point.folder) not in (None, before[point])}
     return {
         point: point.failure() or errors.get(point) or (changed if point in ended else killed)
         for point in todo
@@ -169,8 +170,8 @@ def error_in_thread(error: threading.ExceptHookArgs) -> None:
 
     After a timeout or Ctrl-C, joblib (1.6.0) forgets these runs, kills the workers and then looks for a run to start.
     """
-    giving_up = error.exc_type is KeyError and error.thread and error.thread.name == "ExecutorManagerThread"
-    if not giving_up:
+    *_, last = traceback.extract_tb(error.exc_traceback)
+    if (error.exc_type, last.name) != (KeyError, "add_call_item_to_queue"):
         threading.__excepthook__(error)
 
 

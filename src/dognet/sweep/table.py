@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dognet.interrupt import print_no_more
-from dognet.runs.folder import ended_at
+from dognet.runs.folder import written_at
 from dognet.runs.run import Run
 from dognet.stages.train import work_of
 from dognet.sweep.grid import PlannedRun
@@ -129,7 +129,7 @@ def progress(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes
             print_no_more()
 
     ended = threading.Event()
-    before = {point: ended_at(point.folder) for point in todo}
+    before = {point: written_at(point.folder) for point in todo}
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
@@ -140,7 +140,7 @@ def progress(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes
 
 
 def show(
-    before: dict[PlannedRun, int], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
+    before: dict[PlannedRun, int | None], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
 ) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
     if not before:
@@ -152,7 +152,7 @@ def show(
     last = False
     while before and not last:
         last = ended.wait(0.2)
-        for point in [point for point, stamp in before.items() if ended_at(point.folder) not in (0, stamp)]:
+        for point in [point for point, stamp in before.items() if written_at(point.folder) not in (None, stamp)]:
             run, error = point.run(), point.failure()
             if run is None and error is None:
                 continue

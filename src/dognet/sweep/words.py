@@ -10,11 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
-from dognet.settings import PLAIN_NAME, SettingsError, bound, is_text, names, unknown_name
+from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text, names, unknown_name
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
 GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
+KINDS = ("data.kind", "method.name")  # what these files say of themselves
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
 
@@ -25,28 +26,46 @@ def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[lis
     """
     faults: list[str] = []
     read: dict[str, str] = {}
-    for word in expand(words, root, multirun=multirun):
+    wrong_files: set[str] = set()  # data, method or hydra, if the word that chooses the file can't be used
+    studies = [word.partition("=")[2] for word in words if name_of(word) == "experiment"]
+    words = [word for word in words if name_of(word) != "experiment"]
+    try:
+        words = [*words_of_study(studies, root, multirun=multirun), *words]
+    except SettingsError as error:
+        faults.append(str(error))
+    for word in words:
         try:
             name, text = read_word(word, root, multirun=multirun)
             read[name] = text
         except SettingsError as error:
             faults.append(str(error))
-    return list(read.values()), faults
+            if name_of(word) in (*GROUPS, *KINDS, "hydra/launcher"):
+                wrong_files.add(group_of(word))
+    # what else is set there depends on that file
+    return [word for word in read.values() if group_of(word) not in wrong_files], list(dict.fromkeys(faults))
 
 
-def expand(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
-    """Return the words with the settings of the study, which ``experiment=`` names, in front."""
-    studies = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("experiment=")]
-    others = [word for word in words if not word.lstrip("+").startswith("experiment=")]
+def name_of(word: str) -> str:
+    """Return the setting that a word of the command line sets."""
+    return word.partition("=")[0].lstrip("+")
+
+
+def group_of(word: str) -> str:
+    """Return the part before the first point or slash of a word's setting."""
+    return re.split("[./]", name_of(word))[0]
+
+
+def words_of_study(studies: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
+    """Return the settings of the study that ``experiment=`` names, if any."""
     if not studies or studies[-1] in ("", "null"):
-        return others
+        return []
     if len(studies) > 1 or "," in studies[0]:
         raise SettingsError(f"experiment={','.join(studies)}: one study at a time, each has a grid of its own")
     if not multirun:
         raise SettingsError(
             f"experiment={studies[0]} is a study, so many runs: dognet --multirun experiment={studies[0]}"
         )
-    return [*find_study(studies[0], root).words(), *others]
+    return find_study(studies[0], root).words()
 
 
 def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
@@ -59,16 +78,16 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
         return name, hydras(word, name, value)
     if name not in names() and not name.startswith("method."):
         raise SettingsError(unknown_name(name))
-    if name == "data.kind":
-        raise SettingsError(f"{word}: the kind is set by a file in conf/data/, which data=<name> chooses")
+    if name in KINDS:
+        group, _, own = name.partition(".")
+        raise SettingsError(f"{word}: the {own} is set by a file in conf/{group}/, which {group}=<name> chooses")
     if is_text(name):
         value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
     if name in GROUPS and "/" in value:
         raise SettingsError(f"{name} must be {bound('study')}, got {value!r}")
     if name in GROUPS and not override.is_sweep_override() and not isinstance(override.value(), str):
-        example = f"{name}={GROUPS[name]}"
-        raise SettingsError(f"{name} must be the name of a file in conf/{name}/, as in {example}, got {value}")
+        raise SettingsError(no_file(name, value))
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
     group = name.partition(".")[0]
@@ -88,9 +107,14 @@ def hydras(word: str, name: str, value: str) -> str:
     return word
 
 
+def no_file(group: str, value: object) -> str:
+    """Return the sentence for a value of ``data`` or ``method`` that is no name."""
+    return f"{group} must be the name of a file in conf/{group}/, as in {group}={GROUPS[group]}, got {value}"
+
+
 def several_values(word: str, name: str, value: str) -> str:
     """Return the sentence for several values without --multirun; 0,3 may be meant as a decimal number."""
-    if bound(name) == "a positive finite number" and re.fullmatch(r"\d+,\d+", value):
+    if field_of(name) and bound(name) == "a positive finite number" and re.fullmatch(r"\d+,\d+", value):
         return f"{word} gives two values: a decimal number has a point, as in {name}={value.replace(',', '.')}"
     return f"{word} gives several values: a sweep needs --multirun, as in dognet --multirun {word}"
 

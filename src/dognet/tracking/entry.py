@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dognet.runs.folder import PIPELINE, ended_at
+from dognet.runs.folder import PIPELINE, written_at
 from dognet.runs.run import ImagesId, Manifest, Run
 from dognet.settings import TrainingSettings
 
@@ -46,7 +46,7 @@ def start_time(manifest: Manifest) -> int:
 
 def times(run: Run) -> tuple[int, int]:
     """Return the run's start and end in milliseconds since 1970; of a run that DVC restored, when it was restored."""
-    start = start_time(run.manifest) or round(ended_at(run.folder) / 10**6)
+    start = start_time(run.manifest) or round((written_at(run.folder) or 0) / 10**6)
     return start, start + round(1000 * (run.manifest.seconds or 0))
 
 

@@ -18,7 +18,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from dognet.project import python_path
-from dognet.runs.folder import RunError, ended_at, read_manifest, run_folders
+from dognet.runs.folder import RunError, read_manifest, run_folders, written_at
 from dognet.runs.run import Manifest
 from dognet.tracking import dashboard, entry, store
 from dognet.tracking.address import AddressError, RefusedError, StoreError, locate, store_uri, without_password
@@ -34,7 +34,7 @@ class Recorder:
     def __init__(self, uri: str, root: Path, folders: Sequence[Path], since: float = 0, wait: float = 120) -> None:
         self.uri, self.root, self.folders, self.since, self.wait = uri, root, folders, since, wait
         self.store: Store | None = None
-        self.read: dict[Path, int] = {}  # by run folder: when the run that was read last had ended
+        self.read: dict[Path, int | None] = {}  # by run folder: when the run.json that was read last was written
         self.known: dict[str, Mapping[entry.Identity, float]] = {}  # by study: the runs that MLflow has
         self.missing: dict[Path, Manifest] = {}  # runs that have ended and are not known to be in MLflow
         self.there: dict[Path, Manifest] = {}  # those that MLflow had
@@ -64,9 +64,9 @@ class Recorder:
         """Read the manifests that were written since the last look."""
         for path in (path for folder in self.folders for path in run_folders(folder)):
             try:
-                if self.read.get(path) == (ended := ended_at(path)):
+                if self.read.get(path) == (written := written_at(path)):
                     continue
-                self.read[path] = ended
+                self.read[path] = written
                 manifest = read_manifest(path)
             except RunError as error:
                 self.damaged[path] = str(error)
