@@ -194,6 +194,7 @@ def test_a_word_that_can_not_be_used_causes_no_further_messages() -> None:
         "method.batchSize=8,16 gives several values: "
         "a sweep needs --multirun, as in dognet --multirun method.batchSize=8,16"
     ]
+    assert refused("experiment") == ["'experiment' is not a setting: write name=value, as in seed=7"]
     assert refused("foo=1", "foo=1", "experiment=nope", "seed=-1") == [
         "experiment=nope is a study, so many runs: dognet --multirun experiment=nope",
         refused("foo=1")[0],

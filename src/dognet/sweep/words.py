@@ -27,10 +27,10 @@ def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[lis
     faults: list[str] = []
     read: dict[str, str] = {}
     wrong_files: set[str] = set()  # data, method or hydra, if the word that chooses the file can't be used
-    studies = [word.partition("=")[2] for word in words if name_of(word) == "experiment"]
-    words = [word for word in words if name_of(word) != "experiment"]
+    studies = [word for word in words if word.lstrip("+").startswith("experiment=")]
+    words = [word for word in words if word not in studies]
     try:
-        words = [*words_of_study(studies, root, multirun=multirun), *words]
+        words = [*words_of_study([word.partition("=")[2] for word in studies], root, multirun=multirun), *words]
     except SettingsError as error:
         faults.append(str(error))
     for word in words:
