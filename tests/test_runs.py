@@ -273,6 +273,8 @@ def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.Monk
         return reason_to_train(folder, run.images.model_copy(update=images), test)
 
     assert reason(finished.parent / "other") == "new"
+    os.utime(finished / "run.json", (0, 0))  # as from an archive without times: it is there
+    assert reason(test="other") == "images changed"
     changes = {"train_sha256", "validation_sha256", "positive"}
     assert {reason(test="other"), *(reason(**{change: "other"}) for change in changes)} == {"images changed"}
     with monkeypatch.context() as context:
