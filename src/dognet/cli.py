@@ -69,9 +69,9 @@ def show_help(root: Path) -> None:
 def complete(words: Sequence[str], root: Path) -> None:
     """Print what may follow on the command line, for the shell; Hydra installs the completion itself."""
     if "query=" not in " ".join(words):
-        from dognet.sweep import single
+        from dognet.sweep.sweeper import start
 
-        single.start(root)
+        start(root)
         return
     from dognet.help import choices
 
@@ -100,16 +100,23 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
 
 
 def run_hydra(words: Sequence[str], root: Path) -> None:
-    """Let Hydra compose the settings and train: one run, or with --multirun a sweep."""
+    """Let Hydra compose the settings, and train: one run, or with --multirun a sweep."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: our own threads share the work
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
-    from dognet.sweep import single
     from dognet.sweep.grid import for_hydra
 
     multirun = any(word in MULTIRUN for word in words)
     settings = for_hydra([word for word in words if word not in MULTIRUN], root, multirun=multirun)
-    sys.argv[1:] = [*(["--multirun"] if multirun else []), *settings]
-    single.start(root)
+    if multirun:
+        from dognet.sweep.sweeper import start
+
+        sys.argv[1:] = ["--multirun", *settings]
+        start(root)
+        return
+    from dognet.conf import compose
+    from dognet.sweep.single import train
+
+    train(compose(root, settings), root, settings)
 
 
 if __name__ == "__main__":

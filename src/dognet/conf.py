@@ -36,13 +36,18 @@ from dognet.settings import (
 
 VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
 HERE = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
-GROUPS = ("data", "method")  # the second and third of the defaults choose a file of each
+GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
+
+
+def name_of(word: str) -> str:
+    """Return the setting that a word of the command line sets."""
+    return word.partition("=")[0].lstrip("+")
 
 
 def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
     """Return the settings that conf/ and the overrides give; SettingsError has a line for each mistake."""
     values, choice = composed(root, overrides)
-    return validate(values, choice, root / "conf", [word.partition("=")[0].lstrip("+") for word in overrides])
+    return validate(values, choice, root / "conf", list(map(name_of, overrides)))
 
 
 def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] = ()) -> tuple[dict[str, Any], str]:
@@ -56,25 +61,18 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
         started = GlobalHydra.instance().is_initialized()
         with nullcontext() if started else hydra.initialize_config_dir(str(conf), **VERSION_BASE):
             config = hydra.compose("config", list(overrides), return_hydra_config=True)
-        return checked(
-            config.hydra.runtime.choices,
-            config,
-            [*swept, *(word.partition("=")[0].lstrip("+") for word in overrides)],
-            conf,
-        )
+        return checked(config, [*swept, *map(name_of, overrides)], conf)
     except (HydraException, OmegaConfBaseException, OSError, RecursionError, YAMLError) as error:
         raise SettingsError(one_line(error)) from error
 
 
-def checked(
-    choices: Mapping[str, str], config: DictConfig, overridden: Collection[str], conf: Path
-) -> tuple[dict[str, Any], str]:
+def checked(config: DictConfig, overridden: Collection[str], conf: Path) -> tuple[dict[str, Any], str]:
     """Return the composed values without Hydra's own settings, and the name of the chosen images' file.
 
     ``overridden`` are the settings that the command line or a study gives; all others must come from the files that
     DVC looks at.
     """
-    chosen = {group: str(choices.get(group)) for group in GROUPS}
+    chosen = {group: str(config.hydra.runtime.choices.get(group)) for group in GROUPS}
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = OmegaConf.to_container(task, resolve=True)
     assert isinstance(values, dict)

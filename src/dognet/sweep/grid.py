@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 
-from dognet.conf import GROUPS, composed, is_used, validate
+from dognet.conf import GROUPS, composed, is_used, name_of, validate
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name, trajectory
@@ -19,7 +19,7 @@ from dognet.runs.run import ImagesId, Run
 from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
 from dognet.study import Study
-from dognet.sweep.words import name_of, no_file, parse, read_words
+from dognet.sweep.words import no_file, parse, read_words
 
 NOT_USED = ""  # the value of a setting that a run's method does not use
 

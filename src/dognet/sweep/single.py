@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from dognet.conf import VERSION_BASE, checked, chosen_files, one_line, validate
-from dognet.interrupt import one_line_errors
 from dognet.network import Report
-from dognet.project import project_root
 from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
@@ -27,34 +17,17 @@ from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 
-def start(root: Path) -> None:
-    """Compose the words in sys.argv with Hydra and train; Hydra's errors become one line each."""
-    chosen_files(root / "conf")  # Hydra says little about a malformed list of defaults
-    application = hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")
-    try:
-        application(task)()
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise SettingsError(one_line(error)) from error
+def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
+    """Train once, record the run beside it, and print its figures; a failed run is recorded first.
 
-
-def task(config: DictConfig) -> None:
-    """Do one run and print its figures."""
-    root, words = project_root(), list(HydraConfig.get().overrides.task)
-    overridden = [word.partition("=")[0].lstrip("+") for word in words]
-    with one_line_errors("dognet"):  # Hydra would print the words again above an error that it sees
-        choices = HydraConfig.get().runtime.choices
-        settings = validate(*checked(choices, config, overridden, root / "conf"), root / "conf", overridden)
-        if settings.plan:
-            raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
-        train(settings, root, words)
-
-
-def train(settings: Settings, root: Path, words: list[str]) -> None:
-    """Train once, record the run beside it, and print its figures; a failed run is recorded first."""
+    ``words`` are those of the command line that led to the settings.
+    """
+    if settings.plan:
+        raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
     began = now()
     with following(settings.study, settings.tracking_uri, root):
         with bar(settings.ITERS) as report:
-            overrides = [without_password(word.lstrip("+")) for word in words]
+            overrides = [without_password(word.lstrip("+")) for word in words if not word.startswith("hydra")]
             run = run_once(settings, root, report=report, overrides=overrides, draw=True)
         print(figures(run))
         trained_before = run.manifest.start is not None and run.manifest.start < began

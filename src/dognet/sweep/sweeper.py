@@ -14,26 +14,41 @@ from multiprocessing import TimeoutError, resource_tracker
 from pathlib import Path
 from typing import Any, cast
 
+import hydra
 from filelock import FileLock, Timeout
 from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from dognet.conf import VERSION_BASE, chosen_files, one_line
 from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder, written_at
 from dognet.runs.run import Run
-from dognet.settings import Settings
+from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, PlannedRun, make_grid
 from dognet.tracking.address import without_password
-from dognet.tracking.sync import following
+from dognet.tracking.sync import following, has_all
+
+
+def start(root: Path) -> None:
+    """Let Hydra compose the words in sys.argv and call ``sweep``; its errors become one line each."""
+    chosen_files(root / "conf")  # Hydra says little about a malformed list of defaults
+    application = hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")
+    try:
+        application(work)()
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise SettingsError(one_line(error)) from error
 
 
 def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
@@ -44,19 +59,26 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     root = project_root()
     grid = make_grid(words, root)
     settings = grid.points[0].settings  # study, force, plan and tracking_uri are the same in all
-    recording = nullcontext() if settings.plan else following(settings.study, settings.tracking_uri, root)
-    with recording:  # starts now, because MLflow takes long to start
-        finished = {} if settings.force else {point: run for point in grid.points if (run := point.run())}
-        todo = in_order(point for point in grid.points if point not in finished)
+    finished = {} if settings.force else {point: run for point in grid.points if (run := point.run())}
+    todo = in_order(point for point in grid.points if point not in finished)
+    nothing_to_record = settings.plan or not (todo or is_behind(settings, root))
+    with nullcontext() if nothing_to_record else following(settings.study, settings.tracking_uri, root):
         print(f"study {settings.study}: {describe(grid, todo, list(finished.values()), root, launcher)}", flush=True)
         if settings.plan:
             return
         with locked(runs_folder(root, settings.study)):
-            with table.progress(todo, grid.points, processes(launcher)), ignoring_interrupts():
-                failures = launch(context, config, grid, todo)
+            failures = {}
+            if todo:
+                with table.progress(todo, grid.points, processes(launcher)), ignoring_interrupts(launcher):
+                    failures = launch(context, config, grid, todo)
             conclude(settings.study, root)  # while the last runs are recorded
     if failures:
         raise UserError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
+
+
+def is_behind(settings: Settings, root: Path) -> bool:
+    """Return whether the study's report or its runs in MLflow may lack something."""
+    return not report.current_report(settings.study, root) or not has_all(settings.study, settings.tracking_uri, root)
 
 
 def in_order(todo: Iterable[PlannedRun]) -> list[PlannedRun]:
@@ -211,15 +233,16 @@ def work(config: DictConfig) -> str | None:
 
 
 @contextmanager
-def ignoring_interrupts() -> Iterator[None]:
+def ignoring_interrupts(launcher: DictConfig) -> Iterator[None]:
     """Keep Ctrl-C, which reaches every process of a terminal, from workers started meanwhile: the sweep ends them.
 
     They inherit the signals that this thread has blocked. The other threads receive it, and Python acts on it here.
     """
-    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+    if "n_jobs" in launcher:
+        from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    for tracker in (resource_tracker, loky_tracker):
-        tracker.ensure_running()  # starting these processes later would unblock the signal
+        for tracker in (resource_tracker, loky_tracker):
+            tracker.ensure_running()  # starting these processes later would unblock the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

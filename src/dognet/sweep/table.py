@@ -143,8 +143,6 @@ def show(
     before: dict[PlannedRun, int | None], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
 ) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
-    if not before:
-        return
     amounts, n_points, table = work_to_do(list(before), points), len(points), Table(points)
     ends: list[float] = []
     done: list[float] = []

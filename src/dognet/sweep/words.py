@@ -10,11 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
+from dognet.conf import GROUPS, name_of
 from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text, names, unknown_name
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
-GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
 KINDS = ("data.kind", "method.name")  # what these files say of themselves
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
@@ -43,11 +43,6 @@ def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[lis
                 wrong_files.add(group_of(word))
     # what else is set there depends on that file
     return [word for word in read.values() if group_of(word) not in wrong_files], list(dict.fromkeys(faults))
-
-
-def name_of(word: str) -> str:
-    """Return the setting that a word of the command line sets."""
-    return word.partition("=")[0].lstrip("+")
 
 
 def group_of(word: str) -> str:

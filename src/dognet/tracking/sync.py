@@ -157,6 +157,13 @@ class Recorder:
 # --- beside a training
 
 
+def has_all(study: str, tracking_uri: str | None, root: Path) -> bool:
+    """Return whether MLflow has all runs of a study as far as can be said without importing MLflow."""
+    with suppress(AddressError):
+        return Recorder(locate(tracking_uri, root), root, [root / "experiments" / study]).is_complete()
+    return False
+
+
 @contextmanager
 def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None]:
     """Record the study's runs as each ends, in a second process, so that training never waits for MLflow.
