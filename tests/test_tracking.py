@@ -26,7 +26,7 @@ from dognet.stages import once
 from dognet.stages.once import run_once
 from dognet.tracking import entry
 from dognet.tracking.address import AddressError, StoreError, locate, without_password
-from dognet.tracking.store import Store, recorded
+from dognet.tracking.store import Store, recorded, studies_of
 from dognet.tracking.sync import Recorder
 
 if TYPE_CHECKING:
@@ -223,6 +223,26 @@ def test_a_study_in_the_bin_comes_back_when_it_gets_a_run(grid: Path) -> None:
     first.client.delete_experiment(first.experiment("grid"))
     store(grid).record(folders(grid)[1])
     assert run_id in {run.info.run_id for run in found(first.client)}
+
+
+def test_the_studies_that_are_looked_up_are_those_that_mlflow_has(grid: Path) -> None:
+    opened = store(grid)
+    assert studies_of(opened.uri) == opened.studies() == {}
+    client, first = opened.client, folders(grid)[0]
+    ids = {name: client.create_experiment(name) for name in ("late", "early", "empty", "in the bin", "runs in the bin")}
+    for name in ("in the bin", "runs in the bin", "early", "late"):
+        run_id = client.create_run(ids[name]).info.run_id
+    client.delete_experiment(ids["in the bin"])
+    client.delete_run(client.search_runs([ids["runs in the bin"]])[0].info.run_id)
+    client.set_terminated(run_id)
+    client.set_experiment_tag(ids["late"], "a", "b")  # the last change
+    opened.record(first)
+    looked_up = studies_of(opened.uri)
+    assert list(looked_up.items()) == list(opened.studies().items())
+    assert set(looked_up) == {"late", "early", "grid"}
+
+    (grid / "mlflow.db").write_bytes(b"damaged" * 1000)
+    assert studies_of(opened.uri) == studies_of("http://127.0.0.1:1") == {}
 
 
 def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:

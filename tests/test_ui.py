@@ -103,7 +103,7 @@ def page(browser: Any) -> Iterator[Any]:
     """A page as a newcomer's browser has it, with room for all charts."""
     context = browser.new_context(viewport={"width": 1440, "height": 2400})
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)  # the machine may be busy
     yield page
     context.close()
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
@@ -58,23 +58,36 @@ NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the descript
 
 
 def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
-    """Return what ``Store.recorded`` does, read from an SQLite file in no time: importing MLflow takes 2.7 s.
-
-    None where MLflow has to be asked: for another kind of store, and where the study was deleted or moved.
-    """
-    file = sqlite_file(uri)
-    if not file or not file.is_file():
-        return None
+    """Return what ``Store.recorded`` does, if it can be looked up; None also where the study was deleted or moved."""
     query = """SELECT key, value, CASE runs.lifecycle_stage WHEN 'active' THEN 9e999 ELSE start_time END
         FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
         WHERE key IN ('digest', 'failed') AND status != 'RUNNING' AND experiments.name = ?
         AND experiments.lifecycle_stage = 'active' AND artifact_location = ? ORDER BY 3"""
+    rows = look_up(uri, query, study, artifact_location(uri, root, study)) or []
+    return {Identity(key, value): start for key, value, start in rows} or None
+
+
+def studies_of(uri: str) -> dict[str, str]:
+    """Return what ``Store.studies`` does, if it can be looked up; otherwise, and where there are none, nothing."""
+    query = """SELECT name, CAST(experiment_id AS TEXT) FROM experiments WHERE lifecycle_stage = 'active'
+        AND experiment_id IN (SELECT experiment_id FROM runs WHERE lifecycle_stage = 'active')
+        ORDER BY last_update_time DESC"""
+    return dict(look_up(uri, query) or [])
+
+
+def look_up(uri: str, query: str, *values: object) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a query to an SQLite store: importing MLflow for it would take 2.7 s.
+
+    None where MLflow has to be asked: for another kind of store, and for a file that is not there or damaged.
+    """
+    file = sqlite_file(uri)
+    if not file or not file.is_file():
+        return None
     try:
         with closing(sqlite3.connect(file)) as database:
-            rows = database.execute(query, (study, artifact_location(uri, root, study))).fetchall()
+            return database.execute(query, values).fetchall()
     except sqlite3.Error:
         return None  # opening the store says what is wrong with it
-    return {Identity(key, value): start for key, value, start in rows} or None
 
 
 class Store:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dognet.errors import UserError
 from dognet.tracking import dashboard
 from dognet.tracking.address import sqlite_file, store_uri, without_password
-from dognet.tracking.store import Store, quiet
+from dognet.tracking.store import Store, quiet, studies_of
 
 HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant covers a quarter of the page
 NO_RUNS = "MLflow has no runs yet: dognet trains one, `dognet sync` records what is trained"
@@ -30,30 +30,42 @@ def command(options: argparse.Namespace, root: Path) -> None:
     """Show the studies that MLflow has, their runs compared, in the browser of this machine until Ctrl-C."""
     uri = store_uri(options.tracking_uri, root)
     if uri.startswith("http"):
-        show(Store(uri, root), options.study, without_password(uri))
+        store = Store(uri, root)
+        studies = choose(store.studies(), options.study)
+        save_dashboards(store, studies)
+        show(studies, without_password(uri))
         return
     if (file := sqlite_file(uri)) and not file.exists():
         raise UserError(NO_RUNS)
     with listen(options.port) as listener:
-        port = listener.getsockname()[1]
-        show(Store(uri, root), options.study, f"http://{HOST}:{port}")
+        studies = choose(studies_of(uri) or Store(uri, root).studies(), options.study)
+        show(studies, f"http://{HOST}:{listener.getsockname()[1]}")
         print(f"Ctrl-C ends it. If your browser can't find {HOST}, use 127.0.0.1", flush=True)
+        save_dashboards(Store(uri, root), studies)
         serve(uri, listener)
 
 
-def show(store: Store, study: str | None, base: str) -> None:
-    """Print the addresses of the dashboards of this study, or of each with runs, the latest first; update them."""
-    studies = store.studies()
+def choose(studies: dict[str, str], study: str | None) -> dict[str, str]:
+    """Return this one of the studies in MLflow, or all of them; UserError where it is not there."""
     if not studies:
         raise UserError(NO_RUNS)
     if study and study not in studies:
         raise UserError(f"MLflow has no study {study}, it has {', '.join(studies)}; `dognet sync` records runs")
-    chosen = [study] if study else list(studies)
-    for name in chosen:
-        dashboard.save(store, name)
+    return {study: studies[study]} if study else studies
+
+
+def show(studies: dict[str, str], base: str) -> None:
+    """Print the addresses of the studies' dashboards."""
+    for name, experiment in studies.items():
         for key, title in dashboard.DASHBOARDS.items():
-            address = dashboard.address(base, studies[name], key)
-            print(f"{name:<{max(map(len, chosen))}}  {title:<15}  {address}", flush=True)
+            address = dashboard.address(base, experiment, key)
+            print(f"{name:<{max(map(len, studies))}}  {title:<15}  {address}", flush=True)
+
+
+def save_dashboards(store: Store, studies: dict[str, str]) -> None:
+    """Bring the studies' dashboards up to date."""
+    for name in studies:
+        dashboard.save(store, name)
 
 
 def listen(wanted: int | None = None) -> socket.socket:
