@@ -74,7 +74,7 @@ def test_a_sweep_on_a_full_disk_names_each_run_and_the_same_command_goes_on(disk
     run = run_in(disk)
     run("dognet", "ITERS=10", "tracking_uri=none")
     make_room = fill(disk, 16_384)
-    words = ("dognet", "--multirun", "seed=1,2,3", "ITERS=20", "tracking_uri=none")
+    words = ("dognet", "--multirun", "seed=1,2,3", "ITERS=20", "tracking_uri=none", "hydra/launcher=basic")
     answer = run(*words, check=False)
     assert answer.returncode == 1
     assert "Traceback" not in answer.stderr

@@ -216,7 +216,8 @@ override = st.builds(
 )
 
 
-@tried
+@pytest.mark.soak
+@settings(often, max_examples=TRIES // 4)  # each composes conf/
 @example(overrides=["hiddenNodes=0", "data=[1,2]"], multirun=False)
 @example(overrides=["method=minibatches", "method.batchSize=1,2"], multirun=False)
 @example(overrides=["data=1,2", "method={a:1},minibatches"], multirun=True)

@@ -477,13 +477,18 @@ def test_a_study_without_multirun_is_refused(project):
         "",
     ],
 )
-def test_a_broken_study_breaks_only_itself_and_can_start_nothing(project, text):
+def test_a_broken_study_can_start_nothing(project, text):
     study(project, "bad", text)
-    study(project, "good", "hydra: {sweeper: {params: {seed: 1}}}\nITERS: 1")
     answer = sweep(project, "experiment=bad", check=False)
     assert answer.returncode == 1
     assert "experiments/bad/study.yaml: " in answer.stderr
     assert answer.stderr.count("\n") == 1
+    assert not (project / "experiments/bad/runs").exists()
+
+
+def test_a_broken_study_breaks_only_itself(project):
+    study(project, "bad", "seed: {")
+    study(project, "good", "hydra: {sweeper: {params: {seed: 1}}}\nITERS: 1")
     sweep(project, "experiment=good")
     assert len(finished(project, "good")) == 1
 

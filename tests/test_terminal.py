@@ -114,7 +114,15 @@ def test_a_long_value_is_cut_where_it_begins_and_only_on_a_terminal(project: Pat
     files = [f"{'x' * 70}-{name}.csv" for name in ("first", "second")]
     for name in files:
         shutil.copy(source / "train.csv", project / name)
-    words = "dognet", "--multirun", "data=csv", f"data.train={','.join(files)}", "ITERS=0", "tracking_uri=none"
+    words = (
+        "dognet",
+        "--multirun",
+        "hydra/launcher=basic",
+        "data=csv",
+        f"data.train={','.join(files)}",
+        "ITERS=0",
+        "tracking_uri=none",
+    )
     words = (*words, f"data.test={source.relative_to(project)}/test.csv", "data.positive=checkerboard", "force=true")
     shown = on_terminal(project, *words)
     assert [file for file in files if re.search(rf"/2  +…{file[-19:]}  0\.\d+ ", shown)] == files
