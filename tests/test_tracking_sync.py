@@ -147,6 +147,29 @@ assert "mlflow" not in sys.modules
     run(sys.executable, "-c", program)
 
 
+TELLING = """
+import sys
+def tell(event, values):
+    if event == "subprocess.Popen":
+        print("starts", *values[1], file=sys.stderr)
+sys.addaudithook(tell)
+from dognet.cli import main
+main()
+"""
+
+
+def test_a_sweep_with_nothing_to_do_starts_no_process_unless_a_run_is_to_be_recorded(grid: Path, run: Run) -> None:
+    words = ("--multirun", "study=two", "seed=1,2", "ITERS=1", "hydra/launcher=basic")
+    telling = (sys.executable, "-c", TELLING, *words)
+    assert "dognet.tracking.sync" in run(*telling).stderr
+    again = run(*telling)
+    assert "2 runs, 2 finished, 0 to do" in again.stdout
+    assert again.stderr == ""
+    (grid / "mlflow.db").unlink()
+    assert "dognet.tracking.sync" in run(*telling).stderr
+    assert len(statuses(grid)) == 2
+
+
 def test_dognet_sync_tells_what_it_did_in_one_line(run: Run) -> None:
     first, again = run("dognet", "sync"), run("dognet", "sync")
     assert (first.stdout, first.stderr) == ("12 recorded, 0 were there\n", "")

@@ -63,7 +63,7 @@ def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
         FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
         WHERE key IN ('digest', 'failed') AND status != 'RUNNING' AND experiments.name = ?
         AND experiments.lifecycle_stage = 'active' AND artifact_location = ? ORDER BY 3"""
-    rows = look_up(uri, query, study, artifact_location(uri, root, study)) or []
+    rows = look_up(uri, query, study, artifact_location(uri, root, study))
     return {Identity(key, value): start for key, value, start in rows} or None
 
 
@@ -72,22 +72,22 @@ def studies_of(uri: str) -> dict[str, str]:
     query = """SELECT name, CAST(experiment_id AS TEXT) FROM experiments WHERE lifecycle_stage = 'active'
         AND experiment_id IN (SELECT experiment_id FROM runs WHERE lifecycle_stage = 'active')
         ORDER BY last_update_time DESC"""
-    return dict(look_up(uri, query) or [])
+    return dict(look_up(uri, query))
 
 
-def look_up(uri: str, query: str, *values: object) -> list[tuple[Any, ...]] | None:
+def look_up(uri: str, query: str, *values: object) -> list[tuple[Any, ...]]:
     """Return the rows of a query to an SQLite store: importing MLflow for it would take 2.7 s.
 
-    None where MLflow has to be asked: for another kind of store, and for a file that is not there or damaged.
+    There are none where MLflow has to be asked: for another kind of store, and for a file that is absent or damaged.
     """
     file = sqlite_file(uri)
     if not file or not file.is_file():
-        return None
+        return []
     try:
         with closing(sqlite3.connect(file)) as database:
             return database.execute(query, values).fetchall()
     except sqlite3.Error:
-        return None  # opening the store says what is wrong with it
+        return []  # opening the store says what is wrong with it
 
 
 class Store:

@@ -158,9 +158,10 @@ class Recorder:
 
 
 def has_all(study: str, tracking_uri: str | None, root: Path) -> bool:
-    """Return whether MLflow has all runs of a study as far as can be said without importing MLflow."""
+    """Return whether MLflow has all runs of a study, or is to have none, as far as is known without importing it."""
     with suppress(AddressError):
-        return Recorder(locate(tracking_uri, root), root, [root / "experiments" / study]).is_complete()
+        uri = locate(tracking_uri, root)
+        return uri == "none" or Recorder(uri, root, [root / "experiments" / study]).is_complete()
     return False
 
 
