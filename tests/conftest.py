@@ -165,10 +165,20 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def few_images(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with a twentieth of the images, for the tests that don't look at what is learnt."""
+    folder = Path(shutil.copytree(clone, tmp_path_factory.mktemp("few images") / clone.name, symlinks=True))
+    for usual, few in (("train_rows: 4000", "train_rows: 200"), ("1000", "50")):
+        edit(folder / "conf" / "data" / "generated.yaml", usual, few)
+    run_in(folder)("git", "commit", "--quiet", "--all", "--message=few images")
+    return folder
+
+
 @pytest.fixture
-def project(clone: Path, empty_store: Path, tmp_path: Path) -> Path:
+def project(few_images: Path, empty_store: Path, tmp_path: Path) -> Path:
     """A project of the test's own, with a store that has no runs yet."""
-    root = Path(shutil.copytree(clone, tmp_path / "project", symlinks=True))
+    root = Path(shutil.copytree(few_images, tmp_path / "project", symlinks=True))
     shutil.copy(empty_store, root / "mlflow.db")
     return root
 

@@ -126,8 +126,9 @@ def test_where_a_run_lands_and_whether_it_is_forced_reruns_nothing(project: Path
     assert "Data and pipelines are up to date." in run("dvc", "repro").stdout
 
 
-def test_a_changed_module_reruns_the_stages_that_use_it(project: Path, run: Run) -> None:
-    source = project / "src" / "dognet"
+def test_a_changed_module_reruns_the_stages_that_use_it(short: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(short, tmp_path / "project", symlinks=True))
+    source, run = project / "src" / "dognet", functools.partial(run_in(project), **QUICK)
     assert list(source.rglob("__pycache__"))  # byte code reruns nothing
     edit(source / "sweep" / "sweeper.py", "already", "before")
     assert ran(run) == []
@@ -169,11 +170,12 @@ def lazily_imported(modules: set[str]) -> set[str]:
     return found
 
 
-def test_the_test_images_never_touch_training(project: Path, run: Run) -> None:
+def test_the_test_images_never_touch_training(short: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(short, tmp_path / "project", symlinks=True))
     deps = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["train"]["deps"]
     assert not [path for path in deps if "test" in path]
     (project / "data" / "generated" / "test.csv").unlink()
-    run("python", "-P", "-m", "dognet.stages.train")
+    run_in(project)("python", "-P", "-m", "dognet.stages.train")
 
 
 def commit(run: Run) -> None:

@@ -46,7 +46,7 @@ def listening(pids: set[int]) -> set[str]:
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 
 
-@pytest.mark.parametrize("words", [["dognet", "--multirun", "seed=range(4)", "ITERS=2000"], ["dognet", "ui"]])
+@pytest.mark.parametrize("words", [["dognet", "--multirun", "seed=1,2", "ITERS=2000"], ["dognet", "ui"]])
 def test_nothing_listens_but_on_the_loopback(project: Path, run: Run, words: list[str]) -> None:
     run("dognet", "ITERS=10")
     process = subprocess.Popen(

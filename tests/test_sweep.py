@@ -301,7 +301,7 @@ def test_a_killed_worker_costs_no_run(project):
 def test_images_that_change_during_a_sweep_are_reported(project):
     sweep(project, "ITERS=0")
     shutil.copytree(project / "data" / "generated", project / "own")
-    words = ("data=csv", "data.train=own/train.csv", "data.test=own/test.csv", "seed=range(4)", "ITERS=5000")
+    words = ("data=csv", "data.train=own/train.csv", "data.test=own/test.csv", "seed=range(4)", "ITERS=20000")
     sweeping = start(project, *words, "hydra/launcher=basic")
     assert wait_for(lambda: [name for name in finished(project) if "csv" in name], 60)
     lines = (project / "own" / "test.csv").read_text().splitlines(keepends=True)
