@@ -330,6 +330,36 @@ def test_images_that_are_there_cost_a_look_at_sizes_and_times(
         fetch(settings, project)
 
 
+def test_a_file_that_is_saved_while_it_is_read_is_read_again(
+    own: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = compose(project, ["++".join(["", word]) if word.startswith("data.") else word for word in OWN])
+    text = (own / "test.csv").read_text()
+
+    def warn(*_: object) -> None:
+        (own / "test.csv").write_text(text + "cat,0.1,0.4,1\n")
+
+    monkeypatch.setattr("dognet.stages.fetch.warn", warn)
+    fetch(settings, project)
+    fetch(settings, project)
+    (written,) = project.glob("data/csv-*/test.csv")
+    assert len(written.read_text().splitlines()) == 1 + 3
+
+
+def test_of_many_labels_the_first_are_named_and_the_others_counted(own: Path, project: Path) -> None:
+    with (own / "train.csv").open("a") as file:
+        file.writelines(f"{n},0,0.5,1\n" for n in range(8))
+    settings = compose(
+        project,
+        [
+            "++data.positive=bird" if "positive" in word else f"++{word}" if word.startswith("data.") else word
+            for word in OWN
+        ],
+    )
+    with pytest.raises(ImagesError, match=r"its labels are 0, 1, 2, 3, 4 and 5 more$"):
+        fetch(settings, project)
+
+
 def test_a_sweep_over_the_label_keeps_one_copy_of_the_images(project: Path) -> None:
     for positive in ("checkerboard", "triangle", "bright line"):
         images = fetch(compose(project, [f"data.positive={positive}"]), project)

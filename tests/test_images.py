@@ -338,6 +338,15 @@ def test_labels_that_look_the_same_are_one_line() -> None:
     assert warned(one, point) == [line.format("'1' (20 rows), '1.0' (10 rows)")]
 
 
+def test_blanks_in_which_labels_differ_are_shown() -> None:
+    train = digits()
+    train.loc[:3, "label"] = ["d  og", "cat", "d\xa0og", "cat"]
+    assert warned(train) == [
+        "train.csv, test.csv: labels that look the same count as different: 'dog' (28 rows), 'd  og' (1 row), "
+        "'d\\xa0og' (1 row)"
+    ]
+
+
 def test_labels_of_one_file_alone_are_one_line() -> None:
     train = digits()
     train.loc[:5, "label"] = ["bird", "fish"] * 3

@@ -141,6 +141,13 @@ def test_a_continued_run_of_any_method_ends_on_the_same_bits(method: Method, don
     assert rest == [point for point in whole if point[0] >= done]
 
 
+def test_a_batch_may_be_larger_than_any_number_of_images(tmp_path: Path) -> None:
+    all_images = Minibatches(batchSize=10**20)
+    fitted(all_images, ITERS=9).save(tmp_path / "weights.npz")
+    resumed = fitted(all_images, resume=(9, NNet.load(tmp_path / "weights.npz").state))
+    assert resumed.W1.tobytes() == fitted(Minibatches(batchSize=60)).W1.tobytes()
+
+
 def test_the_state_of_another_method_is_refused() -> None:
     with pytest.raises(InputError, match=r"step1 of resume must be float64 of shape \(5, 3\), got none: "):
         fitted(METHODS[2], resume=(9, fitted(METHODS[0], ITERS=9).state))

@@ -36,6 +36,13 @@ def finished(tmp_path: Path) -> Path:
     return run_once(settings(), tmp_path).folder
 
 
+def test_pictures_of_the_run_of_before_go_when_it_is_trained_again(finished: Path) -> None:
+    for name in ("curve.png", "curve.svg", "of the user.png"):
+        (finished / name).write_bytes(b"a picture")
+    run_once(settings(force=True), finished.parents[3])
+    assert [path.name for path in finished.iterdir() if path.suffix in (".png", ".svg")] == ["of the user.png"]
+
+
 def test_a_finished_run_reads_as_it_was_written(finished: Path) -> None:
     run = read_run(finished)
     assert run.finished

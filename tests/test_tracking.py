@@ -245,6 +245,14 @@ def test_the_studies_that_are_looked_up_are_those_that_mlflow_has(grid: Path) ->
     assert studies_of(opened.uri) == studies_of("http://127.0.0.1:1") == {}
 
 
+def test_an_infinite_loss_of_the_test_images_alone_is_a_tag_instead_of_a_figure(grid: Path) -> None:
+    run = read_run(next(iter(folders(grid))))
+    infinite = dataclasses.replace(run, metrics=run.figures.model_copy(update={"test_loss": float("inf")}))
+    assert entry.tags(infinite)["infinite_loss"] == "of the test images"
+    assert "final/test_loss" not in {metric.key for metric in entry.metrics(infinite)}
+    assert "infinite_loss" not in entry.tags(run)
+
+
 def test_a_long_curve_is_thinned_to_what_the_page_draws(grid: Path) -> None:
     folder = folders(grid)[0]
     run = read_run(folder)
@@ -298,6 +306,13 @@ def test_uris_are_taken_as_people_write_them(tmp_path: Path, monkeypatch: pytest
     assert locate("none", tmp_path) == "none"
 
 
+@pytest.mark.parametrize("uri", ["sqlite://me:opensesame@h/x.db", "postgres://me:opensesame@h/x.db"])
+def test_the_advice_on_a_uri_leaves_its_password_out(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        locate(uri, tmp_path)
+    assert "opensesame" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -306,6 +321,7 @@ def test_uris_are_taken_as_people_write_them(tmp_path: Path, monkeypatch: pytest
             "http://host:5000/x: no answer from postgresql://db/mlflow",
         ),
         ("http://me:se@cret@host:5000", "http://host:5000"),
+        ("postgresql://me:se/cret@db/mlflow, then http://host/x@y", "postgresql://db/mlflow, then http://host/x@y"),
         ("postgresql://db/mlflow?user=me&password=secret&x=1", "postgresql://db/mlflow?user=me&password=…&x=1"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
     ],

@@ -13,6 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from test_tracking import folders
 
 from dognet.errors import UserError
 from dognet.runs.digest import folder_name
-from dognet.runs.folder import read_run, runs_folder
+from dognet.runs.folder import read_manifest, read_run, runs_folder, write_manifest
 from dognet.stages.once import run_once
 from dognet.tracking.store import recorded
 from dognet.tracking.sync import command
@@ -246,6 +247,29 @@ def test_the_progress_of_many_is_shown_on_a_terminal(grid: Path, run: Run) -> No
     answer = run("script", "--quiet", "--return", "--command", words, "/dev/null")
     assert "recording in MLflow:" in answer.stdout
     assert "0/12" in answer.stdout
+
+
+def test_a_failed_run_is_recorded_too(grid: Path, run: Run) -> None:
+    answer = run("dognet", "stepSize=1e308", "dtype=float32", "ITERS=10", check=False)
+    assert re.fullmatch("dognet: the weights are no longer finite at iteration .*\n", answer.stderr)
+    assert statuses(grid) == ["FAILED"]
+
+
+def test_a_run_without_a_start_is_told_too_when_it_is_not_recorded(grid: Path, sync: Sync) -> None:
+    folder = folders(grid)[0]  # as after DVC has restored it
+    write_manifest(folder, read_manifest(folder).model_copy(update={"start": None}))
+    output, errors = sync(folder, uri="http://127.0.0.1:9")
+    assert output == ""
+    assert errors.startswith("1 run is not recorded in MLflow (http://127.0.0.1:9: no answer)")
+
+
+def test_no_room_for_temporary_files_is_one_line(grid: Path, sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")  # where nobody can make a folder
+    output, errors = sync()
+    assert output == ""
+    assert re.fullmatch(
+        r"12 runs are not recorded in MLflow \(.*'/proc/dognet-.*'\): `dognet sync` records them", errors
+    )
 
 
 # --- a store that fails

@@ -353,4 +353,5 @@ def test_a_port_that_is_taken_is_reported(swept: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         answer = run_in(swept)("dognet", "ui", "--port", str(port), check=False)
-    assert answer.stderr == f"dognet ui: port {port} is in use: leave out --port, and dognet finds a free one\n"
+    fault = f"port {port} is in use or not allowed: leave out --port, and dognet finds a free one"
+    assert answer.stderr == f"dognet ui: {fault}\n"

@@ -99,13 +99,8 @@ def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFr
     ]
 
 
-def same(label: str, other: str) -> bool:
-    """Return whether two labels look the same: they differ only in case, blanks, quotes, or as 1 and 1.0 do."""
-    return plain(label) == plain(other)
-
-
 def plain(label: str) -> str:
-    """Return what a label looks like: labels that differ only in details that readers overlook look the same."""
+    """Return what a label looks like: the same for labels that differ only in case, blanks, quotes, or as 1 and 1.0."""
     text = "".join(unicodedata.normalize("NFKC", label).casefold().split()).strip("'\"")
     try:
         return str(float(text))

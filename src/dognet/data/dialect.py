@@ -75,16 +75,11 @@ def dialect(path: Path, label: str) -> Dialect:
     if own:
         separator = own[1]
     else:
-        columns = {each: [name.strip() for name in cells(header, each)] for each in SEPARATORS}
-        separator = max(SEPARATORS, key=lambda each: (label in columns[each], len(columns[each])))
+        cells = {each: next(csv.reader([header], delimiter=each), []) for each in SEPARATORS}
+        separator = max(SEPARATORS, key=lambda each: (label in map(str.strip, cells[each]), len(cells[each])))
     found = Dialect(path, encoding, separator, int(bool(own)), ())
     with found.rows() as rows:
         return Dialect(path, encoding, separator, found.skipped, tuple(next(filter(None, rows), ())))
-
-
-def cells(line: str, separator: str) -> list[str]:
-    """Return the cells of a line."""
-    return next(csv.reader([line], delimiter=separator), [])
 
 
 def encoding_of(path: Path) -> str:

@@ -6,7 +6,6 @@ import functools
 import itertools
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,7 +89,7 @@ def check_cells(form: Dialect, table: pd.DataFrame, label: str, white: float) ->
     """Raise ImagesError unless there are rows, each with a label and with numbers in 0..white."""
     if table.empty:
         raise ImagesError(f"{form.path}: no rows below the header")
-    empty = table[label].isna() | (table[label] == "")
+    empty = table[label] == ""
     if empty.any():
         row = int(np.argmax(empty))
         raise ImagesError(f"{form.path}, row {look_up(form, row, label)[0]}, column {label}: empty cell")
@@ -200,7 +199,7 @@ def broken(form: Dialect) -> str:
 
 def shortened(text: str) -> str:
     """Return a text in one line of at most 60 characters."""
-    line = " ".join(text.split())
+    line = " ".join(text.splitlines())
     return line if len(line) <= 60 else f"{line[:59]}…"
 
 
@@ -211,5 +210,4 @@ def split(table: pd.DataFrame, positive: str) -> tuple[np.ndarray, np.ndarray]:
 
 def to_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV text, the same on every machine."""
-    text: Any = table.to_csv(index=False, lineterminator="\n")
-    return str(text)
+    return str(table.to_csv(index=False, lineterminator="\n"))

@@ -110,10 +110,6 @@ class Manifest(Model):
     provenance: Provenance
     sha256: dict[str, str]  # by file name
 
-    def trained(self, seconds: float, reading: float, continued_from: str | None) -> Manifest:
-        """Return it with what is known once the run is trained."""
-        return self.model_copy(update={"seconds": seconds, "reading": reading, "continued_from": continued_from})
-
 
 @dataclass(frozen=True)
 class Run:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from dognet.settings import Csv, Generated, Lecture, Model, Settings
 RAW_LECTURE = Path("data", "raw", "lecture")  # the folder that data.dvc pins
 OWN = Path("data", "own")  # the folder that the stage depends on
 PARTS = ("train", "validation", "test")
+Stamps = list[tuple[int, int, int] | None]
 
 
 class Fetched(Model):
@@ -45,20 +47,18 @@ def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     When it reads own images it prints warnings, a line each, with the name of the command in front.
     """
     folder = root / "data" / settings.source
+    inputs = stamps(input_files(settings, root))  # now: a file that changes while it is read is read again next time
     known = read_fetched(folder)
-    if known is None or known.key != key_of(settings, root):
-        known = make(settings, root, command)
+    if known is None or known.key != key_of(settings, folder, inputs):
+        known = make(settings, root, command, inputs)
     check_labels(known, settings)
     return identify(settings, folder, known.pixels)
 
 
-def make(settings: Settings, root: Path, command: str) -> Fetched:
+def make(settings: Settings, root: Path, command: str, inputs: Stamps) -> Fetched:
     """Write the three files of a data folder, and beside them what they were made from."""
     folder = root / "data" / settings.source
     tables = load(settings, root)
-    check_columns(
-        tables["train"], tables["test"], input_files(settings, root) or (Path("train images"), Path("test images"))
-    )
     warn(settings, tables, command)
     folder.mkdir(parents=True, exist_ok=True)
     for part, table in tables.items():
@@ -67,7 +67,7 @@ def make(settings: Settings, root: Path, command: str) -> Fetched:
             write(file, content)
     labels = {part: tuple(sorted(table["label"].unique().tolist())) for part, table in tables.items()}
     pixels = tuple(map(str, tables["train"].columns[1:]))
-    fetched = Fetched(key=key_of(settings, root), pixels=pixels, labels=labels)
+    fetched = Fetched(key=key_of(settings, folder, inputs), pixels=pixels, labels=labels)
     with suppress(PermissionError):  # the folder of another user, whose files are as they should be
         write(folder / "fetched.json", fetched.model_dump_json(indent=1) + "\n")
     return fetched
@@ -80,11 +80,10 @@ def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
         rows = {"train": data.train_rows, "test": data.test_rows}
         rows["validation"] = validation.number_of(data.validation, data.train_rows)
         streams = np.random.SeedSequence(data.seed).spawn(3)  # one a part: more of one changes no other
-        made = {
+        return {
             part: generate.generate(n_images, np.random.default_rng(stream))
             for (part, n_images), stream in zip(rows.items(), streams, strict=True)
         }
-        return {part: made[part] for part in PARTS}
     if isinstance(data, Lecture):
         bring_lecture(data, root)
     train_file, test_file = input_files(settings, root)
@@ -93,6 +92,7 @@ def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
             raise ImagesError(f"{file}: no such file (data.{name})")
     label, white = (data.label, data.white) if isinstance(data, Csv) else ("label", 255)
     train, test = images.read(train_file, label, white), images.read(test_file, label, white)
+    check_columns(train, test, train_file, test_file)
     n_images = validation.number_of(data.validation, len(train))
     if n_images >= len(train):
         raise ImagesError(f"{train_file}: data.validation must be fewer than its {len(train)} images, got {n_images}")
@@ -110,13 +110,16 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
     return tuple(root / Path(file).expanduser() for file in (data.train, data.test))
 
 
-def key_of(settings: Settings, root: Path) -> str:
+def key_of(settings: Settings, folder: Path, inputs: Stamps) -> str:
     """Return the hash of all that a data folder was made from, and of sizes and times of its files."""
-    folder = root / "data" / settings.source
     code = [sha256_once(Path(str(module.__file__))) for module in (dialect, generate, images, validation)]
-    files = [*input_files(settings, root), *(folder / f"{part}.csv" for part in PARTS)]
-    stats = [stamp(file) if file.is_file() else None for file in files]
-    return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": stats})
+    files = [*inputs, *stamps(folder / f"{part}.csv" for part in PARTS)]
+    return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": files})
+
+
+def stamps(files: Iterable[Path]) -> Stamps:
+    """Return the sizes and times of files, None for one that is absent."""
+    return [stamp(file) if file.is_file() else None for file in files]
 
 
 def read_fetched(folder: Path) -> Fetched | None:
@@ -127,11 +130,11 @@ def read_fetched(folder: Path) -> Fetched | None:
         return None
 
 
-def check_columns(train: pd.DataFrame, test: pd.DataFrame, files: tuple[Path, ...]) -> None:
+def check_columns(train: pd.DataFrame, test: pd.DataFrame, train_file: Path, test_file: Path) -> None:
     """Raise ImagesError unless both files have the same pixel columns."""
     if list(train.columns) != list(test.columns):
         odd = sorted(set(train.columns) ^ set(test.columns)) or "their order"
-        raise ImagesError(f"{files[0]} and {files[1]} must have the same columns, they differ in {odd}")
+        raise ImagesError(f"{train_file} and {test_file} must have the same columns, they differ in {odd}")
 
 
 def warn(settings: Settings, tables: dict[str, pd.DataFrame], command: str) -> None:
@@ -151,8 +154,9 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
     for name, labels in (("train", given), ("test", test)):
         file = getattr(data, name, f"{made}/{name}.csv")
         if positive not in labels:
-            there = ", ".join(labels[:5])
-            meant = next((f": did you mean {label!r}?" for label in labels if checks.same(label, positive)), "")
+            there = checks.listed(labels)
+            look = checks.plain(positive)
+            meant = next((f": did you mean {label!r}?" for label in labels if checks.plain(label) == look), "")
             raise ImagesError(f"{file}: no row with label {positive!r} (data.positive), its labels are {there}{meant}")
         if len(labels) == 1:
             raise ImagesError(f"{file}: every row has label {positive!r} (data.positive), none is of the other class")
@@ -195,8 +199,9 @@ def download(data: Lecture, folder: Path, names: list[str]) -> None:
             git("clone", "--quiet", "--no-checkout", "--filter=blob:none", data.url, clone)
             content = {name: git("-C", clone, "show", f"{data.rev}:data/{name}") for name in names}
         except subprocess.CalledProcessError as error:
+            last_line = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             raise ImagesError(
-                f"the course's images could not be fetched from {data.url} ({last_line(error.stderr)}): is there a "
+                f"the course's images could not be fetched from {data.url} ({last_line}): is there a "
                 f"network? Without one, copy {' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images "
                 "like them"
             ) from error
@@ -209,11 +214,6 @@ def git(*words: str) -> bytes:
     """Return what git prints; it never asks for a password."""
     environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
     return subprocess.run(["git", *words], env=environment, capture_output=True, check=True).stdout
-
-
-def last_line(output: bytes) -> str:
-    """Return the last line of a command's output."""
-    return output.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 def check_own_folder(settings: Settings) -> None:

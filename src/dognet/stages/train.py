@@ -60,9 +60,10 @@ def train(
     net = NNet()
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
-        points.append((iteration, loss, accuracy, *(validate(state_of(net)) if validate else ())))
+        state = State(*net.weights())
+        points.append((iteration, loss, accuracy, *(validate(state) if validate else ())))
         if iteration in wanted:
-            snapshots[iteration] = State(*net.weights()).copy()
+            snapshots[iteration] = state.copy()
         if report is not None:
             report(iteration, loss, accuracy)
 
@@ -73,17 +74,18 @@ def train(
     net.save(folder / "weights.npz")
     write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})
     write(folder / "curve.csv", curve_text(points))
-    seconds = round(time.perf_counter() - clock, 3)
-    return manifest.trained(seconds, reading, shorter.folder.name if shorter else None)
+    seconds, continued_from = round(time.perf_counter() - clock, 3), shorter.folder.name if shorter else None
+    return manifest.model_copy(update={"seconds": seconds, "reading": reading, "continued_from": continued_from})
 
 
 def from_shorter(shorter: Run | None) -> tuple[list[tuple[float, ...]], dict[int, State], tuple[int, State] | None]:
     """Return the recorded points and snapshots of a shorter run, if any, and the state that training resumes from."""
     if shorter is None:
         return [], {}, None
-    done = shorter.settings.ITERS
+    done, state = shorter.settings.ITERS, load_network(shorter.folder).state
+    assert state is not None
     points = list(shorter.curve().loc[: done - 1].itertuples(name=None))  # the last is recorded again, if at all
-    return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state_of(load_network(shorter.folder)))
+    return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state)
 
 
 def load_network(folder: Path) -> NNet:
@@ -92,12 +94,6 @@ def load_network(folder: Path) -> NNet:
         return NNet.load(folder / "weights.npz")
     except InputError as error:
         raise RunError(str(error)) from error
-
-
-def state_of(net: NNet) -> State:
-    """Return the state of a network that has one."""
-    assert net.state is not None
-    return net.state
 
 
 def snapshot_iterations(ITERS: int) -> set[int]:

@@ -38,7 +38,8 @@ def locate(tracking_uri: str | None, root: Path) -> str:
         return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
     if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
         return uri.rstrip("/")
-    raise AddressError(f"tracking_uri {without_password(uri)} is not a store that MLflow can write: {advice(uri)}")
+    shown = without_password(uri)
+    raise AddressError(f"tracking_uri {shown} is not a store that MLflow can write: {advice(shown)}")
 
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:
@@ -61,7 +62,8 @@ def advice(uri: str) -> str:
 
 def without_password(text: str) -> str:
     """Return the text without the users, passwords and tokens of the URIs in it."""
-    return re.sub(r"((?:password|token)=)[^&\s]+", r"\1…", re.sub(r"://[^/\s]*@", "://", text), flags=re.IGNORECASE)
+    text = re.sub(r"://(?:[^/\s:]*:\S*|[^/\s]*)@", "://", text)  # a database's password may have a / in it
+    return re.sub(r"((?:password|token)=)[^&\s]+", r"\1…", text, flags=re.IGNORECASE)
 
 
 def sqlite_file(uri: str) -> Path | None:

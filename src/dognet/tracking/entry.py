@@ -93,7 +93,7 @@ def metrics(run: Run) -> list[Metric]:
         for name, values in curve.items()
         for iteration, value in zip(curve.index.tolist(), values.tolist(), strict=True)
     ]
-    figures = run.figures.figures() | ({} if run.manifest.seconds is None else {"seconds": run.manifest.seconds})
+    figures = {**run.figures.figures(), "seconds": run.manifest.seconds}
     rows += [Metric(f"final/{name}", value, end, 0) for name, value in figures.items() if value is not None]
     return [row for row in rows if math.isfinite(row.value)]
 
@@ -101,7 +101,6 @@ def metrics(run: Run) -> list[Metric]:
 def tags(run: Run) -> dict[str, str]:
     """Return what the run is and where it comes from."""
     manifest, provenance = run.manifest, run.manifest.provenance
-    infinite = run.curve().train_loss.loc[np.isinf].index.tolist() if run.finished else []
     values = {
         "study": manifest.study,
         "folder": run.folder.name,
@@ -110,7 +109,7 @@ def tags(run: Run) -> dict[str, str]:
         "trajectory": manifest.trajectory,
         "continued_from": manifest.continued_from,
         "error": manifest.error,
-        "infinite_loss": f"from iteration {infinite[0]}" if infinite else None,
+        "infinite_loss": infinite_loss(run) if run.finished else None,
         "overrides": " ".join(manifest.overrides) or None,
         "data": run.images.source,
         "train_sha256": run.images.train_sha256,
@@ -123,6 +122,15 @@ def tags(run: Run) -> dict[str, str]:
         "mlflow.source.git.commit": provenance.git_commit,
     }
     return {name: str(value)[:5000] for name, value in values.items() if value is not None}
+
+
+def infinite_loss(run: Run) -> str | None:
+    """Return from where on a finished run has an infinite loss, which ``metrics`` leaves out; None if it has none."""
+    curve = run.curve()
+    infinite = curve.index[curve.isin([np.inf]).any(axis=1)].tolist()
+    if infinite:
+        return f"from iteration {infinite[0]}"
+    return "of the test images" if math.isinf(run.figures.test_loss) else None
 
 
 def datasets(run: Run) -> list[DatasetInput]:

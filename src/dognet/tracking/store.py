@@ -190,7 +190,7 @@ class Store:
 
         Raises RunError where the folder holds no whole run, RefusedError where the store takes others but not this one.
         """
-        with checked_copy(folder) as run, self.writing():
+        with self.writing(), checked_copy(folder) as run:  # also without room for the copy's folder
             if whole := self.find_whole(run):
                 return whole
             experiment, name = self.experiment(run.manifest.study), entry.run_name(run.settings, run.images)

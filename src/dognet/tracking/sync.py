@@ -151,7 +151,7 @@ class Recorder:
 
     def is_new(self, manifest: Manifest) -> bool:
         """Return whether the run was trained since the start."""
-        return entry.start_time(manifest) > 1000 * self.since
+        return entry.start_time(manifest) >= 1000 * self.since  # an unknown start is 0
 
 
 # --- beside a training
@@ -169,8 +169,8 @@ def has_all(study: str, tracking_uri: str | None, root: Path) -> bool:
 def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None]:
     """Record the study's runs as each ends, in a second process, so that training never waits for MLflow.
 
-    At the end it waits for the last ones and prints one line on standard error about what could not be recorded; it
-    raises nothing. With the tracking_uri ``none`` nothing is recorded.
+    At the end, or when a run fails, it waits for the last ones and prints one line on standard error about what could
+    not be recorded; it raises nothing itself. With the tracking_uri ``none`` nothing is recorded.
     """
     try:
         uri = locate(tracking_uri, root)
@@ -189,6 +189,9 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
         try:
             yield
             child.communicate()  # closes its standard input, and waits
+        except (FloatingPointError, MemoryError, OSError):  # a single run failed: it is recorded too
+            child.communicate()
+            raise
         finally:
             child.terminate()  # harmless at any moment: the next command completes what it leaves
     if child.returncode:

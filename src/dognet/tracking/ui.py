@@ -73,7 +73,7 @@ def listen(wanted: int | None = None) -> socket.socket:
     for port in (wanted,) if wanted else (5000, 0):
         with suppress(OSError, OverflowError):
             return socket.create_server(("127.0.0.1", port), backlog=100)  # a browser waits until the server is up
-    raise UserError(f"port {wanted} is in use: leave out --port, and dognet finds a free one")
+    raise UserError(f"port {wanted} is in use or not allowed: leave out --port, and dognet finds a free one")
 
 
 def serve(uri: str, listener: socket.socket) -> None:

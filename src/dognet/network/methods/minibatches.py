@@ -47,7 +47,7 @@ class Minibatches(Method):
         memory, position = state.memory, int(state.memory["position"])
         if position >= len(images):
             memory["order"], position = state.generator.permutation(len(images)), 0
-        memory["position"] = np.array(position + self.batchSize)
+        memory["position"] = np.array(min(position + self.batchSize, len(images)))  # in 64 bits
         batch = images.some(memory["order"][position : position + self.batchSize])
         dW1, dW2 = batch.gradient(state.W1, state.W2)
         memory["step1"] = self.momentum * memory["step1"] - stepSize * dW1
