@@ -99,7 +99,7 @@ def test_a_longer_run_resumes_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("data=[1,2]", "data must be the name of a file in conf/data/, as in data=generated, got [1,2]"),
         ("data.white=3", "data.white is no setting of generated data, got 3"),
         ("data.kind=dog", "data.kind=dog: the kind is set by a file in conf/data/, which data=<name> chooses"),
-        ("data.positive=${seed}", "data.positive=${seed}: ${…} is not replaced here, write the text itself"),
+        ("data.positive=${seed}", "data.positive=${seed}: ${…} is not replaced here, write the value itself"),
         ("data.positive=dog", "data/generated/train.csv: no row with label 'dog' (data.positive)"),
         ("data.train_rows=3", "data.train_rows must be a whole number from 10 to 10^8, got 3"),
         ("hiddenNodes=1,2", "hiddenNodes=1,2 gives several values: a sweep needs --multirun"),
@@ -138,6 +138,14 @@ def test_a_file_in_conf_that_is_not_yaml_is_one_line(run: Run, project: Path) ->
     answer = run("dognet", check=False)
     assert answer.returncode == 1
     assert re.fullmatch(r"dognet: .*conf/config.yaml: while parsing .*\n", answer.stderr)
+
+
+@pytest.mark.parametrize("words", [(), ("--multirun", "seed=1,2")])
+def test_a_file_in_conf_that_is_not_utf_8_is_one_line(run: Run, project: Path, words: tuple[str, ...]) -> None:
+    (project / "conf" / "execution.yaml").write_bytes(b"study: gr\xf6sse\n")
+    answer = run("dognet", *words, check=False)
+    assert answer.returncode == 1
+    assert re.fullmatch(r"dognet: a file in conf/ is not UTF-8: .*\n", answer.stderr)
 
 
 def test_several_mistakes_are_reported_at_once(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ __all__ = ["postgres"]
 
 from dognet import settings
 from dognet.cli import SUBCOMMANDS
+from dognet.network import methods
 
 sys.path.insert(0, str(REPOSITORY / "docs"))
 import settings_tables
@@ -221,7 +223,7 @@ def test_the_reference_of_settings_is_the_one_that_the_model_gives() -> None:
     assert settings_tables.written(page) == page, "run python docs/settings_tables.py"
     assert {name for name in settings.names() if name != "data.kind"} <= set(re.findall(r"^\| `(\S+)`", page, re.M))
     for file in (REPOSITORY / "conf" / "method").glob("*.yaml"):
-        names, _ = settings.method_fields(file.stem)
+        names = [field.name for field in dataclasses.fields(methods.find(file.stem))]
         assert f"| `{file.stem}` |" in page
         written = settings.as_written(file)
         assert written.pop("name") == file.stem

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, make_project, run_in, small
+from conftest import Run, edit, make_project, run_in, small
 
 from dognet.runs.folder import RunError, read_manifest, read_run, write_manifest
+from dognet.settings import bound
 from dognet.stages.once import run_once
 from dognet.study import find_study
 from dognet.sweep import report
 from dognet.sweep.grid import points_of_study
-from dognet.sweep.report import ReportError, run_to_keep, write_report
+from dognet.sweep.members import ReportError, run_to_keep
+from dognet.sweep.report import write_report
 
 pytestmark = pytest.mark.integration
 
@@ -363,6 +365,7 @@ def test_the_run_to_keep_is_a_folder_or_the_best_of_a_study(project: Path, capsy
     rewrite(second, validation_loss=0.1)
     assert run_to_keep("way", project) == read_run(second)
     assert run_to_keep(str(first), project) == read_run(first)
+    assert run_to_keep(f"{project}/experiments/way/", project) == read_run(second)
     (second / "curve.csv").write_text("")
     assert run_to_keep("way", project) == read_run(first)
     assert capsys.readouterr().err.startswith("way: skipped stepSize=0.3 seed=1: curve.csv: changed since it was")
@@ -378,6 +381,7 @@ def test_what_has_no_run_to_keep_is_refused_in_one_line(project: Path) -> None:
         str(folder): f"{folder}: no run has ended here",
         "own": "study own has no finished run: dognet --multirun study=own …",
         "nothing": "no study nothing, there are own, way",
+        "elsewhere/way": f"study must be {bound('study')}, got 'elsewhere/way'",
     }.items():
         with pytest.raises(ReportError) as caught:
             run_to_keep(name, project)
@@ -468,3 +472,15 @@ def test_a_sweep_with_nothing_to_do_leaves_the_report_as_it_is(project: Path, ru
     assert report.stat().st_mtime_ns == written
     run(*words, "seed=1,2,3")
     assert report.stat().st_mtime_ns > written
+
+
+def test_a_sweep_with_nothing_to_do_reports_its_own_runs_after_conf_has_changed(project: Path, run: Run) -> None:
+    (project / "experiments" / "own").mkdir()
+    (project / "experiments" / "own" / "study.yaml").write_text("hydra: {sweeper: {params: {seed: 1}}}\n")
+    sweep = ("dognet", "--multirun", "experiment=own", "hydra/launcher=basic", "tracking_uri=none")
+    answers = []
+    for before, after in (("10000", "5"), ("5", "500"), ("500", "5")):
+        edit(project / "conf" / "config.yaml", f"ITERS: {before} ", f"ITERS: {after} ")
+        run(*sweep)
+        answers.append((project / "experiments" / "own" / "report.md").read_text())
+    assert answers[0] == answers[2] != answers[1]

@@ -89,6 +89,8 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
         ("dognet", "--multirun", "seed=1,2", "ITERS=10", f"tracking_uri={uri}"),
         (*one_by_one, "seed=3,4", "ITERS=10", "stepSize=1e308", "dtype=float32", f"tracking_uri={uri}"),
         ("dognet", "ITERS=-1", f"tracking_uri={uri}"),
+        ("dognet", f"tracking_uri={uri},"),
+        ("dognet", "--multirun", "seed=1,2", f"tracking_uri={uri},none"),
         ("dognet", "sync", "--tracking-uri", uri),
         ("dognet", "sync", "--tracking-uri", f"postgresql://me:{SECRET}@127.0.0.1:9/mlflow"),
         ("dognet", "ui", "--tracking-uri", uri),
@@ -160,14 +162,20 @@ def test_images_cannot_leave_their_folder(project: Path, run: Run, sweep: tuple[
         ("--multirun", "seed=1,2", "hydra.launcher._target_=os.system"),
         ("--multirun", "seed=1,2", "hydra.sweeper._target_=os.system"),
         ("+hydra.callbacks.x._target_=os.system",),
+        ("--multirun", "hydra.sweeper.params={seed:{_target_:dognet.stages.fetch.git,_args_:[init,started]}}"),
+        ("--multirun", "hydra/launcher=cluster", "hydra.launcher.address={_target_:os.system,command:x}"),
+        ("--multirun", "seed=1,2", "hydra/launcher=null"),
         ("--multirun", "seed=1,2", "hydra/launcher=../../x"),
         ("data=../../x",),
         ("--multirun", "experiment=../../x"),
     ],
 )
 def test_words_of_hydra_start_nothing_and_end_in_a_line(tmp_path: Path, words: tuple[str, ...]) -> None:
-    answer = run_in(make_project(tmp_path))("dognet", *words, "ITERS=1", "tracking_uri=none", check=False)
+    project = make_project(tmp_path)
+    answer = run_in(project)("dognet", *words, "ITERS=1", "tracking_uri=none", check=False)
     assert answer.returncode == 1, answer.stdout
+    assert not (project / "started").exists()
+    assert answer.stdout == ""
     assert "Traceback" not in answer.stderr
     assert answer.stderr.count("\n") == 1, answer.stderr
     assert answer.stderr.startswith("dognet: ")

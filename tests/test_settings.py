@@ -360,6 +360,14 @@ def test_text_with_commas_is_one_value_where_there_is_no_sweep_and_in_quotes(con
     assert [each.data.positive for each in swept("data.positive='a,b',c")] == ["a,b", "c"]
 
 
+@pytest.mark.parametrize("name", ["data", "data.seed", "method", "method.shrink", "method.p"])
+def test_a_study_may_sweep_the_settings_of_images_and_method(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "experiments" / "own" / "study.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"hydra: {{sweeper: {{params: {{{name}: '1,2'}}}}}}\n")
+    assert read_study(path).swept == {name: "1,2"}
+
+
 def test_a_study_and_a_path_are_taken_as_written_too(conf: Path) -> None:
     replace(conf / "execution.yaml", "study: adhoc ", "study: 007 ")
     assert composed().study == "007"
@@ -369,9 +377,17 @@ def test_a_study_and_a_path_are_taken_as_written_too(conf: Path) -> None:
     assert (data["label"], data["train"]) == ("on", "~/Zähler/x.csv")
 
 
+@pytest.mark.usefixtures("conf")
+@pytest.mark.parametrize("word", ["stepSize=${seed}", "stepSize=${seed},1", "hydra.launcher.n_jobs=${oc.env:N}"])
+def test_a_word_is_taken_as_it_stands(word: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        swept(word, "seed=1,2")
+    assert str(caught.value) == f"{word}: ${{…}} is not replaced here, write the value itself"
+
+
 def test_nothing_is_filled_in_into_text(conf: Path) -> None:
     assert refused("data.positive=${seed}") == [
-        "data.positive=${seed}: ${…} is not replaced here, write the text itself"
+        "data.positive=${seed}: ${…} is not replaced here, write the value itself"
     ]
 
 

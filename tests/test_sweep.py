@@ -126,6 +126,8 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ),
         ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has no end of values, range(…) has"),
         ("seed=range(0)", "seed=range(0): it has no value, so there is no run"),
+        ("seed=range(1,5,0)", "seed=range(1,5,0): a range with step 0 has no end of values"),
+        ("stepSize=range(0.1,0.5,0)", "stepSize=range(0.1,0.5,0): a range with step 0 has no end of values"),
         ("seed=range(1,5,-1) ITERS=1,2", "seed=range(1,5,-1): it has no value, so there is no run"),
         ("study=../up seed=1,2", "study must be a plain name: letters, digits, _ - and . inside, got '../up'"),
         ("experiment=nope", "experiment=nope: no such study, there are "),
@@ -296,6 +298,19 @@ def test_a_killed_worker_costs_no_run(project):
     sweeping.communicate(timeout=120)
     assert sweeping.returncode == 0
     assert len(finished(project)) == 6
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_before_and_is_killed_now_is_said_to_be_killed(project):
+    train = project / "src" / "dognet" / "stages" / "train.py"
+    whole = train.read_text()
+    for fault, launcher, told in (
+        ('raise MemoryError("too many images")', "basic", "MemoryError: too many images"),
+        ("os.kill(os.getpid(), 9)", "joblib", "its process was killed, perhaps because memory ran out"),
+    ):
+        train.write_text(whole.replace("    clock =", f"    if settings.seed == 1:\n        {fault}\n    clock =", 1))
+        answer = sweep(project, "seed=1,2", "ITERS=50", f"hydra/launcher={launcher}", check=False)
+        assert (answer.returncode, answer.stderr) == (1, f"dognet: seed=1: {told}\n")
 
 
 def test_images_that_change_during_a_sweep_are_reported(project):

@@ -6,7 +6,7 @@ import heapq
 
 import pytest
 
-from dognet.sweep.table import FILES, seconds_left, time_for
+from dognet.sweep.table import OVERHEAD, seconds_left, time_for
 
 
 def simulated(lengths: list[float], processes: int, start: float) -> list[tuple[float, int]]:
@@ -23,7 +23,7 @@ def simulated(lengths: list[float], processes: int, start: float) -> list[tuple[
 @pytest.mark.parametrize("reading", [0.0, 40.0])
 def test_time_left_is_right_from_the_third_run_on(processes: int, reading: float) -> None:
     work = [100.0 + 10 * (k % 4) for k in range(24)]
-    lengths = [FILES + 0.1 * amount + (reading if k < processes else 0) for k, amount in enumerate(work)]
+    lengths = [OVERHEAD + 0.1 * amount + (reading if k < processes else 0) for k, amount in enumerate(work)]
     ended = simulated(lengths, processes, start=7.0)
     judged = 0
     for count in range(max(3, processes + 1), len(work)):
@@ -44,5 +44,5 @@ def test_time_left_on_a_cluster_is_that_of_all_nodes_together() -> None:
 
 
 def test_time_for_runs_of_another_length_keeps_apart_what_does_not_grow() -> None:
-    assert time_for([3000, 0], [FILES + 1, FILES + 2], [1000, 2000]) == pytest.approx(2 * FILES + 3)
+    assert time_for([3000, 0], [OVERHEAD + 1, OVERHEAD + 2], [1000, 2000]) == pytest.approx(2 * OVERHEAD + 3)
     assert time_for([3000], [0.01], [0]) != time_for([3000], [0.01], [0])  # a run of no iterations tells nothing

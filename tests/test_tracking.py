@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import environment, make_project, run_in, small, wait_until
 
+from dognet.errors import without_password
 from dognet.runs.digest import folder_name
 from dognet.runs.folder import FILES, RunError, read_run, runs_folder
 from dognet.runs.run import curve_text
@@ -25,7 +26,7 @@ from dognet.settings import TrainingSettings
 from dognet.stages import once
 from dognet.stages.once import run_once
 from dognet.tracking import entry
-from dognet.tracking.address import AddressError, StoreError, locate, without_password
+from dognet.tracking.address import AddressError, StoreError, locate
 from dognet.tracking.store import Store, recorded, studies_of
 from dognet.tracking.sync import Recorder
 

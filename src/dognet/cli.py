@@ -23,7 +23,6 @@ SUBCOMMANDS = {  # name: its module, and what it does
     "sync": ("dognet.tracking.sync", "record in MLflow what is missing there"),
     "export": ("dognet.tracking.export", "give the best network away, as an MLflow model"),
 }
-PIPELINE = "pipeline"  # the run of `dvc repro`
 MULTIRUN = ("-m", "--multirun")
 
 
@@ -93,9 +92,10 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
     if name not in ("plot", "export"):
         module.command(options, root)
         return
+    from dognet.runs.folder import PIPELINE
     from dognet.sweep.members import run_to_keep
 
-    for run in options.runs or [PIPELINE]:
+    for run in options.runs or [PIPELINE.name]:
         module.command(options, root, run_to_keep(run, root))
 
 

@@ -19,23 +19,20 @@ from yaml import YAMLError
 from dognet.runs.digest import hash_of
 from dognet.settings import (
     PLAIN_NAME,
-    Csv,
     Data,
-    Generated,
-    Lecture,
     Settings,
     SettingsError,
-    TrainingSettings,
     as_written,
     bound,
     describe_error,
     is_text,
-    method_fields,
     unknown_name,
+    unused_by,
 )
 
 VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
-HERE = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
+SOURCES = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
+CONF_ERRORS = (HydraException, OmegaConfBaseException, RecursionError, UnicodeDecodeError, YAMLError)  # of a bad file
 GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
 
 
@@ -62,7 +59,7 @@ def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] =
         with nullcontext() if started else hydra.initialize_config_dir(str(conf), **VERSION_BASE):
             config = hydra.compose("config", list(overrides), return_hydra_config=True)
         return checked(config, [*swept, *map(name_of, overrides)], conf)
-    except (HydraException, OmegaConfBaseException, OSError, RecursionError, YAMLError) as error:
+    except (*CONF_ERRORS, OSError) as error:
         raise SettingsError(one_line(error)) from error
 
 
@@ -89,6 +86,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: no such option, there are {', '.join(error.options)}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file in conf/ is not UTF-8: {error}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | YAMLError) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         if cause.full_key.startswith("hydra."):
@@ -105,7 +104,10 @@ def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[
     """
     derived = {"source", "usual_positive"} & values.keys()
     faults = [unknown_name(name) for name in sorted(derived)]
-    faults += not_used(values.get("method"), given)
+    method = values.get("method")
+    name = str(method.get("name")) if isinstance(method, dict) else ""
+    general = [each for each in given if not each.startswith("method.")]  # the method refuses strange ones of its own
+    faults += [f"{each} is no setting of method={name}" for each in unused_by(name, general)]
     if values.get("study") == "pipeline":
         faults.append("study=pipeline is the run of dvc repro: choose another name")
     try:
@@ -116,16 +118,6 @@ def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[
     if faults:
         raise SettingsError("\n".join(faults))
     return settings.model_copy(update=name_images(settings, choice, conf))
-
-
-def not_used(method: object, given: Collection[str]) -> list[str]:
-    """Return a line for each of the given general settings that the method does not use."""
-    name = str(method.get("name")) if isinstance(method, dict) else ""
-    try:
-        _, unused = method_fields(name)
-    except SettingsError:  # there is no such method
-        return []
-    return [f"{each} is no setting of method={name}" for each in given if each in unused]
 
 
 def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = "") -> None:
@@ -144,13 +136,12 @@ def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object
 
 
 @functools.lru_cache(maxsize=16)
-def usual_data(path: Path) -> Generated | Lecture | Csv | None:
+def usual_data(path: Path) -> Data | None:
     """Return the images that a file in conf/data/ describes; None if the command line must complete it."""
     try:
-        data: Generated | Lecture | Csv = TypeAdapter(Data).validate_python(as_written(path))
+        return TypeAdapter(Data).validate_python(as_written(path))
     except ValidationError:
         return None
-    return data
 
 
 def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridden: Collection[str], conf: Path) -> None:
@@ -171,7 +162,7 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridde
     for name, value in flat(values):
         if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
             if name not in written:
-                faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {HERE}")
+                faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {SOURCES}")
             elif isinstance(written[name], str) and "${" in written[name]:
                 faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not see it change")
             elif written[name] != value:
@@ -194,15 +185,10 @@ def chosen_files(conf: Path) -> dict[str, str]:
     )
 
 
-def is_used(name: str, method: str, conf: Path) -> bool:
-    """Return whether the method in this file of conf/method/ uses a setting."""
-    if name == "method" or (not name.startswith("method.") and name not in TrainingSettings.model_fields):
-        return True
-    file = conf / "method" / f"{method}.yaml"
-    if not file.is_file():  # Hydra will say so
-        return True
-    own, unused = method_fields(str(as_written(file).get("name")))
-    return name.removeprefix("method.") in own if name.startswith("method.") else name not in unused
+def unused_in(file: str, names: Collection[str], conf: Path) -> set[str]:
+    """Return which of these settings the method in this file of conf/method/ does not use."""
+    path = conf / "method" / f"{file}.yaml"  # if there is none, Hydra will say so
+    return set(unused_by(str(as_written(path).get("name")), names)) if path.is_file() else set()
 
 
 def as_dict(node: object) -> dict[Any, Any]:

@@ -1,6 +1,8 @@
-"""The errors that a user can fix."""
+"""The errors that a user can fix; no message shows a password."""
 
 from __future__ import annotations
+
+import re
 
 
 class UserError(Exception):
@@ -9,3 +11,9 @@ class UserError(Exception):
 
 class ImagesError(UserError):
     """Images that can't be used: the file, row and column, what is wrong, and the way out."""
+
+
+def without_password(text: str) -> str:
+    """Return the text without the users, passwords and tokens of the URIs in it."""
+    text = re.sub(r"://(?:[^/\s:]*:\S*|[^/\s]*)@", "://", text)  # a database's password may have a / in it
+    return re.sub(r"((?:password|token)=)[^&\s]+", r"\1…", text, flags=re.IGNORECASE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dognet.settings import EXECUTION, TrainingSettings, as_written, bound, field_of, names
+from dognet.errors import without_password
+from dognet.settings import EXECUTION, Settings, TrainingSettings, as_written, bound, names
+from dognet.study import study_files
 
 HELP = """\
 dognet: train the lecture's network, sweep its settings, compare the runs.
@@ -30,14 +32,9 @@ TAB completes after: eval "$(dognet --shell-completion install=bash)"
 def help_text(root: Path, subcommands: Mapping[str, str]) -> str:
     """Return the help: every setting with its meaning and its value in conf/, the studies, the subcommands."""
     values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
-    rows = []
-    for name in [*TrainingSettings.model_fields, *EXECUTION]:
-        if name == "method":
-            continue
-        field = field_of(name)
-        assert field is not None
-        now = f" ({values[name]})" if values.get(name) else ""
-        rows.append((name, f"{field.description}{now}"))
+    shown = [name for name in (*TrainingSettings.model_fields, *EXECUTION) if name != "method"]
+    now = {name: f" ({without_password(values[name])})" if values.get(name) else "" for name in shown}
+    rows = [(name, f"{Settings.model_fields[name].description}{now[name]}") for name in shown]
     return HELP.format(
         settings=columns(rows),
         data=", ".join(options(root, "data")),
@@ -56,7 +53,7 @@ def columns(rows: Sequence[tuple[str, str]]) -> str:
 def options(root: Path, group: str) -> list[str]:
     """Return the values of ``data``, ``method`` or ``experiment``: the names of the existing files."""
     if group == "experiment":
-        return sorted(path.parent.name for path in root.glob("experiments/*/study.yaml"))
+        return list(study_files(root))
     return sorted(path.stem for path in root.glob(f"conf/{group}/*.yaml"))
 
 

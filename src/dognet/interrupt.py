@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dognet.errors import UserError
+from dognet.errors import UserError, without_password
 from dognet.project import check_source
 
 
@@ -78,7 +78,8 @@ def one_line_errors(name: str) -> Iterator[None]:
         print_no_more()
         sys.exit(0)
     except (UserError, OSError, MemoryError, FloatingPointError) as error:
-        sys.exit("\n".join(f"{name}: {line}" for line in str(error).splitlines()))
+        text = without_password(str(error)) or type(error).__name__  # Python's own MemoryError says nothing
+        sys.exit("\n".join(f"{name}: {line}" for line in text.splitlines()))
 
 
 def print_no_more() -> None:

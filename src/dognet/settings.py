@@ -1,4 +1,4 @@
-"""What may be set: types, bounds and meaning of every setting, and the one reader of conf/.
+"""What may be set: types, bounds and meaning of every setting, and the messages for wrong values.
 
 A setting is a field here and a line in conf/. Help, error messages, digest, folder name, sweeps, MLflow's parameters
 and the reference of settings are derived from the field.
@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -124,15 +124,16 @@ class Method(Model):
 GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # of runs older than the setting
 
 
-def method_fields(name: str) -> tuple[list[str], tuple[str, ...]]:
-    """Return the names of a method's own settings, and the names of the general settings that it does not use."""
+def unused_by(method: str, names: Iterable[str]) -> list[str]:
+    """Return which of these settings a method does not use; none if there is no such method."""
     from dognet.network import InputError, methods
 
     try:
-        method = methods.find(name)
-    except InputError as error:
-        raise SettingsError(str(error)) from error
-    return [field.name for field in fields(method)], method.unused
+        found = methods.find(method)
+    except InputError:  # ``make`` says what is wrong with it
+        return []
+    own = [f"method.{field.name}" for field in fields(found)]
+    return [name for name in names if name in found.unused or (name.startswith("method.") and name not in own)]
 
 
 def make(name: str, settings: Mapping[str, Any]) -> network.Method:
@@ -267,7 +268,7 @@ def bound(name: str) -> str:
         return listed([get_args(kind.model_fields["kind"].annotation)[0] for kind in DATA_KINDS])
     field = field_of(name)
     assert field is not None, name
-    limits = {type(item): item for item in flatten(field.metadata)}
+    limits = {type(item): item for item in field.metadata}
     kind = field.annotation
     if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
         kind = next(part for part in get_args(kind) if part is not types.NoneType)
@@ -287,21 +288,16 @@ def bound(name: str) -> str:
     return "text"
 
 
-def flatten(metadata: list[Any]) -> list[Any]:
-    """Return a field's constraints, those inside of nested ``Field`` calls too."""
-    return [item for each in metadata for item in (flatten(each.metadata) if isinstance(each, FieldInfo) else [each])]
-
-
 def power(number: float) -> str:
     """Return 1000000 as 10^6, and other numbers as they are."""
     exponent = round(math.log10(number)) if number > 10**5 else 0
     return f"10^{exponent}" if exponent > 5 and 10**exponent == number else str(number)
 
 
-def listed(words: Any) -> str:
+def listed(words: Iterable[object], joined_by: str = "or") -> str:
     """Return words as an enumeration: a, b or c."""
     *first, last = map(str, words)
-    return f"{', '.join(first)} or {last}" if first else last
+    return f"{', '.join(first)} {joined_by} {last}" if first else last
 
 
 def unknown_name(name: str) -> str:

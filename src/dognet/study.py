@@ -15,13 +15,13 @@ A study holds nothing else, so running a stranger's study runs none of their cod
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dognet.errors import UserError
-from dognet.settings import PLAIN_NAME, SettingsError, TrainingSettings, as_written, bound, is_sweepable, listed
+from dognet.settings import PLAIN_NAME, SettingsError, TrainingSettings, as_written, bound, is_sweepable
 
 SOLVED = 0.99  # the test accuracy from which a run has solved its task, unless the study gives another
 
@@ -78,7 +78,7 @@ def read_study(path: Path) -> Study:
             raise UserError(
                 f"{path}: {key} must be a plain value, or in the grid several with commas, no brackets, got {value!r}"
             )
-    question, *notes = [*header(path)] or [f"What do the runs of {name} show?"]
+    question, *notes = header(path) or [f"What do the runs of {name} show?"]
     return Study(name, path, question, tuple(notes), fixed, grid, solved)
 
 
@@ -96,31 +96,22 @@ def check_solved(path: Path, value: Any) -> float:
 def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange: list[str]) -> None:
     """Raise UserError if a name is not a setting of the runs."""
     settings = list(TrainingSettings.model_fields)
-    strange = strange + [key for key in fixed if key not in settings and not key.startswith("method.")]
-    strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
     for key in [*fixed, *grid]:
-        if key not in settings and (near := difflib.get_close_matches(key, settings, n=1)):
+        if not is_sweepable(key) and (near := difflib.get_close_matches(key, settings, n=1)):
             raise UserError(f"{path}: no setting {key}: did you mean {near[0]}?")
-        if key in fixed and key not in settings and is_sweepable(key) and not key.startswith("method."):
+        if key in fixed and key.partition(".")[0] == "data":
             raise UserError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
+    strange = strange + [key for key in fixed if not is_sweepable(key)]
+    strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
     if strange:
         raise UserError(
-            f"{path}: {', '.join(strange)} is not allowed: a study holds {listed(settings)}, solved, a grid"
+            f"{path}: {', '.join(strange)} is not allowed: a study holds {', '.join(settings)}, solved, a grid"
         )
 
 
-def header(path: Path) -> Iterator[str]:
-    """Yield the paragraphs of the comment at the top of a study file."""
-    paragraph: list[str] = []
-    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
-        text = line.removeprefix("#").strip()
-        if text.startswith("@package"):  # Hydra's experiment files have this line; here it has no effect
-            continue
-        if text and line.startswith("#"):
-            paragraph.append(text)
-            continue
-        if paragraph:
-            yield " ".join(paragraph)
-        paragraph = []
-        if not line.startswith("#"):
-            return
+def header(path: Path) -> list[str]:
+    """Return the paragraphs of the comment at the top of a study file."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    texts = [line.removeprefix("#").strip() for line in lines]
+    comment = "\n".join(text for text in texts if not text.startswith("@package"))  # Hydra's line, without effect here
+    return [paragraph.strip().replace("\n", " ") for paragraph in comment.split("\n\n") if paragraph.strip()]

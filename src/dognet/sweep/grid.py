@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 
-from dognet.conf import GROUPS, composed, is_used, name_of, validate
+from dognet.conf import GROUPS, composed, name_of, unused_in, validate
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name, trajectory
@@ -67,7 +67,7 @@ class Grid:
 
 def named(settings: Mapping[str, object]) -> str:
     """Return settings as on the command line, without those that the method does not use."""
-    return " ".join(f"{name}={value}" for name, value in settings.items() if value not in (NOT_USED, "–"))
+    return " ".join(f"{name}={value}" for name, value in settings.items() if value != NOT_USED)
 
 
 def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
@@ -127,7 +127,10 @@ def values_of(override: Override) -> list[Any]:
         raise SettingsError(f"{word}: write the names, as in data=generated,lecture")
     if not override.is_discrete_sweep():
         raise SettingsError(f"{word}: an interval has no end of values, range(…) has")
-    values = [plain(value, override.value()) for value in override.sweep_iterator()]
+    sweep = override.value()
+    if isinstance(sweep, RangeSweep) and sweep.step == 0:
+        raise SettingsError(f"{word}: a range with step 0 has no end of values")
+    values = [plain(value, sweep) for value in override.sweep_iterator()]
     if any(isinstance(value, Sweep) for value in values):
         raise SettingsError(f"{word}: range(…) and choice(…) can't be combined with other values: write all values out")
     if not values:
@@ -181,13 +184,14 @@ def compose_files(
     the name of the images' file and the settings that the method does not use; and a line for each mistake.
     """
     found: dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]] = {}
-    names, methods, conf = [*swept, *map(name_of, fixed)], swept.get("method", []), root / "conf"
-    strange = [name for name in names if methods and not any(is_used(name, method, conf) for method in methods)]
+    names, methods = [*swept, *map(name_of, fixed)], swept.get("method", [])
+    unused = {method: unused_in(method, names, root / "conf") for method in methods}
+    strange = [name for name in names if methods and all(name in unused[method] for method in methods)]
     faults = [f"{name} is no setting of method={','.join(methods)}" for name in strange]
     groups = [group for group in GROUPS if group in swept]
     for files in itertools.product(*(swept[group] for group in groups)):
         chosen = dict(zip(groups, files, strict=True))
-        idle = {name for name in names if methods and not is_used(name, chosen["method"], conf)}
+        idle = unused[chosen["method"]] if methods else set()
         words = [word for word in fixed if name_of(word) not in idle]
         words += [f"{group}={file}" for group, file in chosen.items()]
         try:

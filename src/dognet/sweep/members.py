@@ -125,7 +125,8 @@ def run_to_keep(name: str, root: Path) -> Run:
         raise ReportError("pipeline has no finished run: dvc repro")
     if Path(name).is_dir() and "=" in Path(name).name:
         raise ReportError(f"{name}: no run has ended here")
-    members = members_of(Path(name).name, root)
+    path = Path(os.path.abspath(name))
+    members = members_of(path.name if path.parent == Path(os.path.abspath(root / "experiments")) else name, root)
     for missing, reason in members.missing.items():
         if reason != NOT_RUN:
             print(f"{name}: skipped {missing}: {reason}", file=sys.stderr)

@@ -25,19 +25,10 @@ from dognet.runs.folder import run_folders, written_at
 from dognet.runs.run import Run
 from dognet.settings import Model
 from dognet.study import study_files
-from dognet.sweep.members import (
-    Members,
-    ReportError,
-    best_run,
-    members_of,
-    run_to_keep,
-    studies_with_runs,
-)
+from dognet.sweep.members import Members, ReportError, best_run, members_of, studies_with_runs
 
 if TYPE_CHECKING:
     from dognet.sweep.summary import Summary
-
-__all__ = ["Report", "ReportError", "conclusion", "read_report", "run_to_keep", "write_index", "write_report"]
 
 NAMED = 8  # if more runs are missing, the reasons are counted
 
@@ -67,11 +58,12 @@ def read_report(folder: Path) -> Report | None:
 
 
 def current_report(name: str, root: Path) -> Report | None:
-    """Return the study's report if no run has come or gone since it was written, and its file has not changed."""
+    """Return the study's report if no run has come or gone since it was written, and no setting has changed."""
     folder = root / "experiments" / name
+    settings = [*folder.glob("study.yaml"), *(root / "conf").rglob("*.yaml")]  # they decide which runs are the study's
     report = read_report(folder)
     written = (folder / "report.json").stat().st_mtime_ns if report else 0
-    changed = [path.stat().st_mtime_ns for path in (folder / "runs", *folder.glob("study.yaml"))]
+    changed = [path.stat().st_mtime_ns for path in (folder / "runs", *settings)]
     changed += [written_at(path) or 0 for path in run_folders(folder / "runs")]
     return report if max(changed) < written else None
 

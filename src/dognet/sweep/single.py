@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dognet.errors import without_password
 from dognet.network import Report
 from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
-from dognet.tracking.address import without_password
 from dognet.tracking.sync import following
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from dognet.runs.run import Run
+from dognet.settings import listed
 from dognet.sweep.grid import named
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class Summary:
 
     def name(self, group: int, *, without: str = "") -> str:
         """Return the settings of a group as on the command line."""
-        return named({name: plain(self.groups[name][group]) for name in self.settings if name != without})
+        values = {name: self.groups[name][group] for name in self.settings if name != without}
+        return named({name: plain(value) for name, value in values.items() if not pd.isna(value)})
 
     def answer(self) -> str:
         """Return in a sentence or two in which settings the task is solved."""
@@ -102,7 +104,7 @@ class Summary:
         for value, solved, total in zip(groups[self.settings[0]].map(plain), groups.solved, groups.runs, strict=True):
             who = "all runs" if solved == total else "some runs" if solved else "no run"
             where[who].append(f"{value} ({solved} of {total})" if who == "some runs" else value)
-        parts = [f"by {who} at {self.settings[0]} {listed(at)}" for who, at in where.items() if at]
+        parts = [f"by {who} at {self.settings[0]} {listed(at, 'and')}" for who, at in where.items() if at]
         return f"The task ({goal}) is solved {'; '.join(parts)}."
 
     def solved_by(self, name: str) -> str:
@@ -139,7 +141,7 @@ class Summary:
         if validated := groups.validation.notna().any():
             table["validation loss"] = groups.validation.map("{:.3g}".format)
         table["iterations to 99 %"] = groups.iterations.map(lambda first: "–" if math.isinf(first) else f"{first:.0f}")
-        detail = f"the test accuracy with seed {listed(map(str, seeds))}" if few else "the range of the test accuracy"
+        detail = f"the test accuracy with seed {listed(seeds, 'and')}" if few else "the range of the test accuracy"
         goal, baseline = percent(self.threshold), span(groups.baseline)
         losses = "Train and validation loss" if validated else "Train loss"
         iteration = what_iterations_are(self.runs)
@@ -181,8 +183,8 @@ class Summary:
     def gains(self, name: str, low: object, high: object) -> pd.Series[float]:
         """Return for each seed the gain in test accuracy from ``low`` to ``high``, over runs equal otherwise."""
         others = [other for other in self.settings if other != name]
-        runs = self.runs.fillna(dict.fromkeys(others, math.inf))  # settings that the method does not use
-        accuracy = runs.pivot_table(index=["seed", *others], columns=name, values="test_accuracy")
+        alike = self.runs.groupby(["seed", *others, name], dropna=False)  # NaN: a setting that the method does not use
+        accuracy = alike.test_accuracy.mean().unstack(name)
         return (accuracy[high] - accuracy[low]).dropna().groupby("seed").mean().round(12)
 
     def loss_picture(self) -> Figure:
@@ -257,7 +259,7 @@ def figures(run: Run) -> dict[str, object]:
 
 def what_iterations_are(runs: pd.DataFrame) -> str:
     """Return in words what an iteration is; of several methods, for each of them."""
-    found = runs.drop_duplicates("iteration").groupby("method_name").iteration.agg(", ".join)
+    found = runs.drop_duplicates(["method_name", "iteration"]).groupby("method_name").iteration.agg(", ".join)
     return "; ".join(f"{what} (`method={method}`)" for method, what in found.items())
 
 
@@ -289,7 +291,7 @@ def what_all_have(table: pd.DataFrame) -> str:
     content, folder = whole.pop("images", ""), whole.pop("data", "")
     parts = [f"`{named(whole)}`"] * bool(whole) + [f"the images in `data/{folder}/`"] * bool(content and folder)
     parts += [f"`{named(partly)}` where the method uses it"] * bool(partly)
-    return listed(parts) if parts else "other settings"
+    return listed(parts, "and") if parts else "other settings"
 
 
 # --- intervals and words
@@ -344,9 +346,3 @@ def percent(share: float, digits: str = ".4g") -> str:
 def span(shares: Iterable[float], digits: str = ".4g") -> str:
     """Return 76 to 100 for the lowest and the highest share, or 76 where both are the same."""
     return " to ".join(dict.fromkeys(percent(end, digits) for end in (min(shares), max(shares))))
-
-
-def listed(words: Iterable[str]) -> str:
-    """Return words as a list in a sentence: a, b and c."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

@@ -20,14 +20,11 @@ from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from dognet.conf import VERSION_BASE, chosen_files, one_line
-from dognet.errors import UserError
+from dognet.conf import CONF_ERRORS, VERSION_BASE, chosen_files, one_line
+from dognet.errors import UserError, without_password
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder, written_at
@@ -37,7 +34,6 @@ from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, PlannedRun, make_grid
-from dognet.tracking.address import without_password
 from dognet.tracking.sync import following, has_all
 
 
@@ -47,7 +43,7 @@ def start(root: Path) -> None:
     application = hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")
     try:
         application(work)()
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except CONF_ERRORS as error:
         raise SettingsError(one_line(error)) from error
 
 
@@ -111,7 +107,7 @@ def conclude(study: str, root: Path) -> None:
     try:
         written = report.current_report(study, root) or report.write_report(study, root, replace_complete=False)
         print(report.conclusion(written), flush=True)
-    except (report.ReportError, OSError) as error:  # these runs are not in the study's grid, or all have failed
+    except (UserError, OSError) as error:  # these runs are not in the study's grid, or all have failed
         print(f"no report: {error}")
 
 
@@ -181,7 +177,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
     changed = "its images or dognet's code have changed meanwhile: repeat the command"
     ended = {point for point in todo if written_at(point.folder) not in (None, before[point])}
     return {
-        point: point.failure() or errors.get(point) or (changed if point in ended else killed)
+        point: (point.failure() or errors.get(point) or changed) if point in ended else (errors.get(point) or killed)
         for point in todo
         if point not in ended or not point.run()  # with force, the run of before may still be there
     }

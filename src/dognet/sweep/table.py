@@ -18,7 +18,7 @@ from dognet.stages.train import work_of
 from dognet.sweep.grid import PlannedRun
 
 NUMBER = re.compile(r"[\d.e+-]+")
-FILES = 0.03  # seconds: what a run takes beside its iterations and the reading of its images
+OVERHEAD = 0.03  # seconds: what a run takes beside its iterations and the reading of its images
 FIGURES = "train loss", "test accuracy", "seconds", "time left"
 
 
@@ -38,8 +38,8 @@ def time_for(todo: Iterable[float], seconds: Sequence[float], done: Sequence[flo
     """Return about how many seconds runs of this work take, at the pace of other runs; NaN if there are none."""
     if not sum(done):
         return float("nan")
-    pace = max(sum(seconds) - FILES * len(done), 0) / sum(done)
-    return sum(FILES + pace * work for work in todo)
+    pace = max(sum(seconds) - OVERHEAD * len(done), 0) / sum(done)
+    return sum(OVERHEAD + pace * work for work in todo)
 
 
 def duration(seconds: float) -> str:

@@ -67,8 +67,10 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     """Return the name of a setting, and the word as Hydra is to read it."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
-    if not sign or word.startswith("-") or word.startswith(("=", ",")) or word.endswith(("=", ",")):
+    if not sign or word.startswith(("-", "=", ",")) or word.endswith(("=", ",")):
         raise SettingsError(no_setting(word, root))
+    if "${" in value:
+        raise SettingsError(f"{word}: ${{…}} is not replaced here, write the value itself")
     if name.startswith(("hydra.", "hydra/")):
         return name, hydras(word, name, value)
     if name not in names() and not name.startswith("method."):
@@ -96,9 +98,9 @@ def hydras(word: str, name: str, value: str) -> str:
         raise SettingsError(
             f"{word}: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set here"
         )
-    if name.endswith("_target_") or (name == "hydra/launcher" and not PLAIN_NAME.fullmatch(value)):
+    is_name = isinstance(parse(word).value(), str) and PLAIN_NAME.fullmatch(value)  # null is none
+    if "_target_" in word or (name == "hydra/launcher" and not is_name):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
-    parse(word)
     return word
 
 
@@ -116,8 +118,6 @@ def several_values(word: str, name: str, value: str) -> str:
 
 def as_text(word: str, value: str, *, multirun: bool) -> str:
     """Return the value of a text setting, or in a sweep its values, as Hydra takes them for text."""
-    if "${" in value:
-        raise SettingsError(f"{word}: ${{…}} is not replaced here, write the text itself")
     if re.fullmatch(r"range\(.*\)", value):
         return value
     listed = re.fullmatch(r"choice\((.*)\)", value)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from dognet.errors import UserError
+from dognet.errors import UserError, without_password
 
 SERVERS, DATABASES = ("http", "https", "databricks"), ("postgresql", "mysql", "mssql")
 
@@ -58,12 +58,6 @@ def advice(uri: str) -> str:
     if uri.endswith((".db", ".sqlite", ".sqlite3")):
         return f"write sqlite:///{uri.removeprefix('file:')}"
     return "write a file as sqlite:///mlflow.db, a server as http://localhost:5000; MLflow 3 no longer writes folders"
-
-
-def without_password(text: str) -> str:
-    """Return the text without the users, passwords and tokens of the URIs in it."""
-    text = re.sub(r"://(?:[^/\s:]*:\S*|[^/\s]*)@", "://", text)  # a database's password may have a / in it
-    return re.sub(r"((?:password|token)=)[^&\s]+", r"\1…", text, flags=re.IGNORECASE)
 
 
 def sqlite_file(uri: str) -> Path | None:

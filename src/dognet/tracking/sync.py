@@ -17,11 +17,12 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from dognet.errors import without_password
 from dognet.project import python_path
 from dognet.runs.folder import RunError, read_manifest, run_folders, written_at
 from dognet.runs.run import Manifest
 from dognet.tracking import dashboard, entry, store
-from dognet.tracking.address import AddressError, RefusedError, StoreError, locate, store_uri, without_password
+from dognet.tracking.address import AddressError, RefusedError, StoreError, locate, store_uri
 from dognet.tracking.store import Store
 
 PATIENCE = 10  # seconds for a run, once training has ended; for all runs twice as long, and a second more for each run

@@ -11,9 +11,9 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from dognet.errors import UserError
+from dognet.errors import UserError, without_password
 from dognet.tracking import dashboard
-from dognet.tracking.address import sqlite_file, store_uri, without_password
+from dognet.tracking.address import sqlite_file, store_uri
 from dognet.tracking.store import Store, quiet, studies_of
 
 HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant covers a quarter of the page
