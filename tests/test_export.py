@@ -392,8 +392,8 @@ def test_a_run_is_registered_once_under_a_name(grid: Path, export: Export) -> No
     assert recorded.data.tags["digest"] == version.tags["digest"] == run.manifest.digest
     assert (version.tags["study"], version.tags["folder"]) == ("grid", run.folder.name)
     for name in ("validation_loss", "test_accuracy"):
-        assert float(version.tags[name]) == run.figures.figures()[name]
-        assert f"{run.figures.figures()[name]:.4g}" in str(version.description)
+        assert float(version.tags[name]) == run.figures.by_name()[name]
+        assert f"{run.figures.by_name()[name]:.4g}" in str(version.description)
     model = client.get_logged_model(recorded.outputs.model_outputs[0].model_id)
     shown = {metric.key: metric.value for metric in model.metrics or ()}
     assert shown.items() >= {"final/train_loss": run.figures.train_loss}.items()

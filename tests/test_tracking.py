@@ -77,7 +77,7 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
     for name in curves:
         history = client.get_metric_history(info.run_id, name)
         assert [(point.step, point.value) for point in history] == [*run.curve()[name.replace("/", "_")].items()]
-    figures = run.figures.figures() | {"seconds": run.manifest.seconds}
+    figures = run.figures.by_name() | {"seconds": run.manifest.seconds}
     assert {f"final/{name}": value for name, value in figures.items()}.items() <= data.metrics.items()
     names = {artifact.path for artifact in client.list_artifacts(info.run_id)}
     assert names == {*FILES, "run.json", "W1.csv", "W2.csv"}

@@ -1,7 +1,7 @@
 """The digest that names a run's result: settings, images by content, and the numeric code.
 
-Its trajectory is the same without ITERS, the validation and the test images, which no weight depends on: of two runs on
-one trajectory the longer one begins as the shorter one does.
+The trajectory is the hash of the same values without ITERS, the validation and the test images. Runs that share it have the
+same weights at the same iteration, so a longer one resumes from a shorter one.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def digest(settings: TrainingSettings, images: ImagesId, test_sha256: str) -> st
     """Return the hash of all that decides a run's result."""
     validation = {"validation_sha256": images.validation_sha256} if images.validation_sha256 else {}
     rest = {"ITERS": settings.ITERS, "test_sha256": test_sha256}
-    return hash_of(identity(settings, images) | rest | validation)
+    return hash_of(deciding_values(settings, images) | rest | validation)
 
 
 def trajectory(settings: TrainingSettings, images: ImagesId) -> str:
     """Return the hash shared by runs that differ only in ITERS."""
-    return hash_of(identity(settings, images))
+    return hash_of(deciding_values(settings, images))
 
 
-def identity(settings: TrainingSettings, images: ImagesId) -> dict[str, object]:
+def deciding_values(settings: TrainingSettings, images: ImagesId) -> dict[str, object]:
     """Return what decides the weights of every iteration; settings that have their default are left out."""
     values = settings.training(defaults=False)
     del values["ITERS"]

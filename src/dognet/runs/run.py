@@ -50,19 +50,19 @@ class Metrics(Model):
     true_negatives: int | None = None
     digest: str
 
-    def figures(self) -> dict[str, float]:
+    def by_name(self) -> dict[str, float]:
         """Return by name the numbers that the run has."""
         return self.model_dump(exclude={"digest"}, exclude_none=True)
 
     @property
     def chosen_by(self) -> str:
         """The name of the loss by which the best run is chosen; never a figure of the test images."""
-        return chosen_by(self.figures())
+        return chosen_by(self.by_name())
 
     @property
     def selection_loss(self) -> float:
         """That loss in nats."""
-        return self.figures()[self.chosen_by]
+        return self.by_name()[self.chosen_by]
 
     def summary(self) -> str:
         """Return in a line how good the network is: the loss by which it is chosen, and its test accuracy."""

@@ -29,7 +29,7 @@ def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
         with bar(settings.ITERS) as report:
             overrides = [without_password(word.lstrip("+")) for word in words if not word.startswith("hydra")]
             run = run_once(settings, root, report=report, overrides=overrides, draw=True)
-        print(figures(run))
+        print(figures_table(run))
         trained_before = run.manifest.start is not None and run.manifest.start < began
         print(os.path.relpath(run.folder) + (", already trained" if trained_before else ""), flush=True)
 
@@ -52,7 +52,7 @@ def bar(ITERS: int) -> Iterator[Report | None]:
         yield report
 
 
-def figures(run: Run) -> str:
+def figures_table(run: Run) -> str:
     """Return a finished run's figures as a small aligned table."""
     metrics = run.figures
     rows = [f"            loss (nats)  accuracy\ntrain       {metrics.train_loss:<11.4g}  {metrics.train_accuracy:.4f}"]

@@ -60,7 +60,7 @@ class Summary:
     """
 
     def __init__(self, finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> None:
-        runs = pd.DataFrame([{**settings, **figures(run)} for settings, run in finished])
+        runs = pd.DataFrame([{**settings, **row_of(run)} for settings, run in finished])
         given = runs[list(dict.fromkeys(name for settings, _ in finished for name in settings))]
         self.settings, self.shared, self.threshold = differing(given), what_all_have(given), threshold
         runs["group"] = runs.groupby(self.settings, dropna=False).ngroup() if self.settings else 0
@@ -240,7 +240,7 @@ class Summary:
         return lines(curves, first, y_label, title, logx=bool(0 < 10 * x[0] <= x[-1]), logy=False, band=band)
 
 
-def figures(run: Run) -> dict[str, object]:
+def row_of(run: Run) -> dict[str, object]:
     """Return a run's seed, figures and curves, and the first recorded iteration with 99 % right, else infinity.
 
     Figures that a run may lack are NaN.
@@ -254,7 +254,7 @@ def figures(run: Run) -> dict[str, object]:
     ours = {"seed": run.settings.seed, "selection_loss": run.figures.selection_loss, "learned": float(learned)}
     method = {"method_name": run.settings.method.name, "iteration": run.settings.method.build().iteration}
     curves = {"curve": curve.train_loss, "gap": gap, "overfits_from": overfits_from(curve.train_loss, validation)}
-    return {**absent, **run.figures.figures(), **ours, **method, **curves}
+    return {**absent, **run.figures.by_name(), **ours, **method, **curves}
 
 
 def what_iterations_are(runs: pd.DataFrame) -> str:

@@ -166,10 +166,10 @@ def show(
             done.append(amounts[point])
             left = [amounts[other] for other in before]
             remaining = duration(seconds_left(ends, done, left, processes)) if left and sum(done) else ""
-            print(table.line(count, point.swept, *figures(run), f"{remaining:>9}"), flush=True)
+            print(table.line(count, point.swept, *figure_cells(run), f"{remaining:>9}"), flush=True)
 
 
-def figures(run: Run) -> tuple[str, ...]:
+def figure_cells(run: Run) -> tuple[str, ...]:
     """Return a finished run's figures as cells."""
     metrics = run.figures
     return f"{metrics.train_loss:<10.4g}", f"{metrics.test_accuracy:<13.4f}", f"{run.manifest.seconds or 0:>7.2f}"

@@ -12,9 +12,7 @@ from filelock import Timeout
 from dognet.errors import UserError, without_password
 
 SERVERS, DATABASES = ("http", "https", "databricks"), ("postgresql", "mysql", "mssql")
-
-
-ANEW = "delete it, and `dognet sync` rebuilds it from the run folders"
+REBUILD = "delete it, and `dognet sync` rebuilds it from the run folders"
 
 
 class StoreError(UserError):
@@ -105,7 +103,7 @@ def reason(error: BaseException) -> str:
     if "readonly database" in text:
         return "you may only read this file"
     if "malformed" in text or "not a database" in text:
-        return f"the file is damaged: {ANEW}"
+        return f"the file is damaged: {REBUILD}"
     code = status(error)
     if code in set(http.HTTPStatus) and ("Response body" in text or "Response text" in text or code == 413):
         return f"{code} {http.HTTPStatus(code).phrase}"  # the body is a proxy's page

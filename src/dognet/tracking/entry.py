@@ -93,7 +93,7 @@ def metrics(run: Run) -> list[Metric]:
         for name, values in curve.items()
         for iteration, value in zip(curve.index.tolist(), values.tolist(), strict=True)
     ]
-    figures = {**run.figures.figures(), "seconds": run.manifest.seconds}
+    figures = {**run.figures.by_name(), "seconds": run.manifest.seconds}
     rows += [Metric(f"final/{name}", value, end, 0) for name, value in figures.items() if value is not None]
     return [row for row in rows if math.isfinite(row.value)]
 

@@ -156,4 +156,4 @@ def register(run: Run, name: str, opened: Store) -> str:
 def description(run: Run) -> dict[str, str | float]:
     """Return the metadata stored with an exported model: which run it is, its figures and settings."""
     which = {"digest": str(run.manifest.digest), "study": run.manifest.study, "folder": run.folder.name}
-    return which | run.figures.figures() | entry.params(run)
+    return which | run.figures.by_name() | entry.params(run)

@@ -27,7 +27,7 @@ from dognet.runs.run import Run
 from dognet.study import read_study, study_files
 from dognet.tracking import entry
 from dognet.tracking.address import (
-    ANEW,
+    REBUILD,
     SERVERS,
     AddressError,
     RefusedError,
@@ -124,7 +124,9 @@ class Store:
             for one in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
                 place, here = one.artifact_location or "", artifact_location(uri, root, one.name)
                 if self.file and place.endswith(f"/mlartifacts/{one.name}") and place != here:
-                    raise StoreError(f"{self.file} was moved, MLflow looks for its artifacts in the old folder: {ANEW}")
+                    raise StoreError(
+                        f"{self.file} was moved, MLflow looks for its artifacts in the old folder: {REBUILD}"
+                    )
 
     @contextmanager
     def writing(self) -> Iterator[None]:

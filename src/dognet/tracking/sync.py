@@ -129,7 +129,7 @@ class Recorder:
         return [path for path in recorded if any(one.stat().st_mtime > self.since for one in store.pictures(path))]
 
     def is_complete(self) -> bool:
-        """Return whether an SQLite store has every run and picture."""
+        """Return whether every run and picture is recorded, as far as is known without importing MLflow."""
         self.look()
         self.sift()
         return not self.missing and not self.with_new_pictures()
