@@ -1,7 +1,7 @@
 """The digest that names a run's result: settings, images by content, and the numeric code.
 
-The trajectory is the hash of the same values without ITERS, the validation and the test images. Runs that share it have the
-same weights at the same iteration, so a longer one resumes from a shorter one.
+The trajectory is the hash of the same values without ITERS, the validation and the test images. Runs that share it have
+the same weights at the same iteration, so a longer one resumes from a shorter one.
 """
 
 from __future__ import annotations
