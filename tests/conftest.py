@@ -43,13 +43,14 @@ NEW_NETWORK = 0x40000000  # CLONE_NEWNET of <linux/sched.h>
 
 
 STARTS_COMMANDS = {"clone", "environment", "run_in", "site", "subprocess"}  # fixtures and functions that a test uses
-LONG = {"test_export", "test_fetch", "test_pipeline", "test_sweep", "test_tracking_sync"}
+LONG = ("sweep", "tracking_sync", "pipeline", "fetch", "report", "export", "tracking", "cli", "settings", "secrets")
 STUDIES = {"batches", "batches_digits", "guessing", "iters", "pipeline", "plane", "seed", "step", "width"}  # our own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start commands; the files that take longest come first, so that no worker ends alone."""
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    first = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(LONG)))
     for item in items:
         function = getattr(item, "function", None)
         used = {*getattr(item, "fixturenames", ()), *(function.__code__.co_names if function else ())}

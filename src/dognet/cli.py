@@ -68,9 +68,11 @@ def show_help(root: Path) -> None:
 def complete(words: Sequence[str], root: Path) -> None:
     """Print what may follow on the command line, for the shell; Hydra installs the completion itself."""
     if "query=" not in " ".join(words):
-        from dognet.sweep.sweeper import start
+        import hydra
 
-        start(root)
+        from dognet.conf import VERSION_BASE
+
+        hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")(print)()
         return
     from dognet.help import choices
 
@@ -102,7 +104,6 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
 def run_hydra(words: Sequence[str], root: Path) -> None:
     """Let Hydra compose the settings, and train: one run, or with --multirun a sweep."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: our own threads share the work
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing six lines
     from dognet.sweep.grid import for_hydra
 
     multirun = any(word in MULTIRUN for word in words)
@@ -110,8 +111,7 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     if multirun:
         from dognet.sweep.sweeper import start
 
-        sys.argv[1:] = ["--multirun", *settings]
-        start(root)
+        start(settings, root)
         return
     from dognet.conf import compose
     from dognet.sweep.single import train

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -32,7 +31,6 @@ from dognet.settings import (
 
 VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
 SOURCES = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
-CONF_ERRORS = (HydraException, OmegaConfBaseException, RecursionError, UnicodeDecodeError, YAMLError)  # of a bad file
 GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
 
 
@@ -47,19 +45,33 @@ def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
     return validate(values, choice, root / "conf", list(map(name_of, overrides)))
 
 
-def composed(root: Path, overrides: Sequence[str] = (), swept: Collection[str] = ()) -> tuple[dict[str, Any], str]:
+def composed(
+    root: Path, overrides: Sequence[str] = (), swept: Collection[str] = (), config: DictConfig | None = None
+) -> tuple[dict[str, Any], str]:
     """Return the values that Hydra makes from conf/ and the overrides, and the name of the images' file in conf/data/.
 
-    ``swept`` are settings that get their values later.
+    ``swept`` are settings that get their values later. ``config`` is used if Hydra has made it of these overrides.
     """
+    if config is None or config.hydra.overrides.task != overrides:
+        config = composition(root, overrides)
+    with one_line_errors():
+        return checked(config, [*swept, *map(name_of, overrides)], root.resolve() / "conf")
+
+
+def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
+    """Return what Hydra makes from conf/ and the overrides, its own settings included."""
     conf = root.resolve() / "conf"
-    chosen_files(conf)
+    chosen_files(conf)  # Hydra says little about a malformed list of defaults
+    with one_line_errors(), hydra.initialize_config_dir(str(conf), **VERSION_BASE):
+        return hydra.compose("config", list(overrides), return_hydra_config=True)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Raise as SettingsError what Hydra, OmegaConf or the YAML reader finds wrong meanwhile."""
     try:
-        started = GlobalHydra.instance().is_initialized()
-        with nullcontext() if started else hydra.initialize_config_dir(str(conf), **VERSION_BASE):
-            config = hydra.compose("config", list(overrides), return_hydra_config=True)
-        return checked(config, [*swept, *map(name_of, overrides)], conf)
-    except (*CONF_ERRORS, OSError) as error:
+        yield
+    except (HydraException, OmegaConfBaseException, OSError, RecursionError, UnicodeDecodeError, YAMLError) as error:
         raise SettingsError(one_line(error)) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
+from omegaconf import DictConfig
 
 from dognet.conf import GROUPS, composed, name_of, unused_in, validate
 from dognet.files import sha256_once
@@ -87,18 +88,23 @@ def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
     return read
 
 
-def make_grid(words: Sequence[str], root: Path) -> Grid:
-    """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them."""
-    fixed, grid, faults = points_of(words, root)
+def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None) -> Grid:
+    """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them.
+
+    ``config`` is what Hydra has made of the words with one value, if it has.
+    """
+    fixed, grid, faults = points_of(words, root, config)
     if faults:
         raise SettingsError("\n".join(faults))
     return Grid(fixed, locate(grid, root))
 
 
-def points_of(words: Sequence[str], root: Path) -> tuple[list[str], list[tuple[dict[str, str], Settings]], list[str]]:
+def points_of(
+    words: Sequence[str], root: Path, config: DictConfig | None = None
+) -> tuple[list[str], list[tuple[dict[str, str], Settings]], list[str]]:
     """Return the words that all points share, what is swept and the settings of each, and a line for each mistake."""
     fixed, swept, in_words = split(words)
-    grid, in_values = combine(fixed, swept, root)
+    grid, in_values = combine(fixed, swept, root, config)
     return fixed, grid, [*in_words, *in_values]
 
 
@@ -151,12 +157,12 @@ def plain(value: Any, sweep: object) -> Any:
 
 
 def combine(
-    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path
+    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path, config: DictConfig | None
 ) -> tuple[list[tuple[dict[str, str], Settings]], list[str]]:
     """Return what is swept, and the validated settings, of every combination; and a line for each mistake in them."""
     grid: list[tuple[dict[str, str], Settings]] = []
     faults: dict[str, list[str]] = {}
-    composed_files, lines = compose_files(fixed, swept, root)
+    composed_files, lines = compose_files(fixed, swept, root, config)
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
         files = tuple(point[group] for group in GROUPS if group in point)
@@ -176,7 +182,7 @@ def combine(
 
 
 def compose_files(
-    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path
+    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path, config: DictConfig | None
 ) -> tuple[dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]], list[str]]:
     """Compose conf/ once for every combination of swept files of images and methods.
 
@@ -195,7 +201,7 @@ def compose_files(
         words = [word for word in fixed if name_of(word) not in idle]
         words += [f"{group}={file}" for group, file in chosen.items()]
         try:
-            found[files] = (*composed(root, words, set(swept) - idle), idle)
+            found[files] = (*composed(root, words, set(swept) - idle, config), idle)
         except SettingsError as error:
             faults += [line + (f" ({named(chosen)})" if chosen else "") for line in str(error).splitlines()]
     return found, faults
