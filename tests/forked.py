@@ -24,6 +24,7 @@ LIBRARIES = [
 ]
 STREAMS = (0, 1, 2)
 LIMIT = 2**20  # bytes of a request
+WORD = 16  # bytes of an answer
 
 
 # --- the command that a test starts
@@ -39,14 +40,20 @@ def ask() -> None:
         server.connect(os.environ["FORKED_SOCKET"])
         server.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))])
         server.shutdown(socket.SHUT_WR)
-        pid, code = int(server.recv(16)), b""
+        pid, ended_by = int(server.recv(WORD)), signal.SIGKILL  # unless another signal is sent
+
+        def pass_on(number: int, _: object) -> None:
+            nonlocal ended_by
+            ended_by = signal.Signals(number)
+            os.kill(pid, number)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, _: os.kill(pid, number))
-        while not code:
-            code = server.recv(16) or b"1"  # where the other process has been killed
-    if int(code) < 0:
-        signal.signal(-int(code), signal.SIG_DFL)
-        os.kill(os.getpid(), -int(code))
+            signal.signal(number, pass_on)
+        code = server.recv(WORD)
+    if not code:  # a signal that it did not catch
+        if ended_by != signal.SIGKILL:
+            signal.signal(ended_by, signal.SIG_DFL)
+        os.kill(os.getpid(), ended_by)
     os._exit(int(code))
 
 
@@ -76,12 +83,8 @@ def serve(folder: Path, test_run: int) -> None:
                 client, _ = listening.accept()
             except TimeoutError:
                 continue
-            if os.fork():
-                client.close()
-                continue
-            listening.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             answer(client)
+            client.close()
     shutil.rmtree(folder)
     Path(f"{folder}.lock").unlink()
 
@@ -108,7 +111,7 @@ def warm_up(folder: Path) -> None:
 
 
 def answer(client: socket.socket) -> None:
-    """Start the fork that a client asks for, wait for its end and say how it ended."""
+    """Start the fork that a client asks for; it tells its process id and, unless a signal kills it, its exit code."""
     content, streams = b"", array.array("i")
     while True:
         piece, rights, _, _ = client.recvmsg(LIMIT, socket.CMSG_SPACE(streams.itemsize * len(STREAMS)))
@@ -117,19 +120,24 @@ def answer(client: socket.socket) -> None:
         if not piece:
             break
         content += piece
-    pid = os.fork()
-    if not pid:
-        client.close()
-        for number, stream in zip(STREAMS, streams, strict=True):
-            os.dup2(stream, number)
+    if os.fork():
+        for stream in streams:
             os.close(stream)
-        become(**json.loads(content))
-    for stream in (*STREAMS, *streams):
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, stream in zip(STREAMS, streams, strict=True):
+        os.dup2(stream, number)
         os.close(stream)
-    client.sendall(b"%d" % pid)
-    _, status = os.waitpid(pid, 0)
-    client.sendall(b"%d" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
+    leave, pid = os._exit, os.getpid()
+
+    def tell_and_leave(code: int) -> None:
+        if os.getpid() == pid:
+            client.sendall(b"%*d" % (WORD, code))
+        leave(code)
+
+    os._exit = tell_and_leave  # dognet calls it too
+    client.sendall(b"%*d" % (WORD, pid))
+    become(**json.loads(content))
 
 
 def become(words: list[str], folder: str, environment: dict[str, str]) -> None:
