@@ -37,7 +37,7 @@ def test_one_run_ends_with_its_figures_and_its_folder(run: Run, project: Path) -
         f"{finished.figures.train_accuracy:.4f}",
     ]
     assert finished.settings.hiddenNodes == 8
-    assert finished.manifest.overrides == ("hiddenNodes=8", "ITERS=300", "tracking_uri='none'")
+    assert finished.manifest.overrides == ("hiddenNodes=8", "ITERS=300")
     assert [path.name for path in project.glob("[!.]*") if path.suffix in {".log", ".yaml"}] == ["dvc.yaml"]
 
 

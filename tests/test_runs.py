@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 from pathlib import Path
@@ -14,7 +15,16 @@ import pytest
 from dognet import files
 from dognet.network import InputError, NNet
 from dognet.runs.digest import code_digest, digest, folder_name, trajectory
-from dognet.runs.folder import FILES, RunError, ended_runs, longest_shorter, read_run, reason_to_train
+from dognet.runs.folder import (
+    FILES,
+    RunError,
+    ended_runs,
+    longest_shorter,
+    read_manifest,
+    read_run,
+    reason_to_train,
+    write_manifest,
+)
 from dognet.runs.folder import finished as finished_run
 from dognet.runs.run import CURVE, ImagesId, curve_text
 from dognet.settings import Generated, Settings, TrainingSettings
@@ -144,6 +154,41 @@ def test_a_run_that_is_trained_anew_is_there_until_the_training_is_over(
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
 
+def test_a_forced_training_that_fails_leaves_the_run_of_other_code(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    for module in ("digest", "folder"):
+        monkeypatch.setattr(f"dognet.runs.{module}.code_digest", lambda _: "edited since")
+    monkeypatch.setattr("dognet.stages.once.train", fail)
+    with pytest.raises(MemoryError):
+        run_once(settings(force=True), finished.parents[3])
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def forced(root: Path, start: Any) -> None:
+    """Train at the moment when all others do."""
+    start.wait()
+    run_once(settings(force=True), root)
+
+
+def test_four_trainings_of_one_run_at_once_leave_it_whole(finished: Path) -> None:
+    context, root = multiprocessing.get_context("forkserver"), finished.parents[3]
+    context.set_forkserver_preload(["dognet.stages.once"])
+    for _ in range(5):
+        start = context.Barrier(4)
+        processes = [context.Process(target=forced, args=(root, start)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * 4
+        assert read_run(finished).finished
+
+
 def test_the_digest_changes_with_what_changes_the_result_and_with_nothing_else() -> None:
     def of(test: str = "b", images: dict[str, Any] | None = None, **changes: Any) -> str:
         return digest(settings(**changes), IMAGES.model_copy(update=images or {}), test)
@@ -245,6 +290,14 @@ def test_a_failed_run_keeps_settings_error_and_traceback(tmp_path: Path) -> None
     assert "no longer finite" in failed.manifest.error
     assert "Traceback" in (failed.folder / "traceback.txt").read_text()
     assert not (failed.folder / "weights.npz").exists()
+
+
+@pytest.mark.parametrize("study", ["../../../up", "/abs", "..", ""])
+def test_a_run_of_a_study_that_is_no_plain_name_is_refused(finished: Path, study: str) -> None:
+    write_manifest(finished, read_manifest(finished).model_copy(update={"study": study}))  # as a stranger may send it
+    with pytest.raises(RunError) as caught:
+        read_run(finished)
+    assert str(caught.value) == f"{finished / 'run.json'}: study: not a plain name"
 
 
 OLD_MANIFEST = {  # as dognet 0.1 wrote it

@@ -107,6 +107,9 @@ def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
     assert "not recorded in MLflow (http://127.0.0.1:9/mlflow: no answer)" in told
     assert SECRET not in told
     assert "Traceback" not in told
+    for words in ("ITERS=11",), ("--multirun", "hydra/launcher=basic", "seed=1,2", "ITERS=12"):
+        answer = run("dognet", *words, f"tracking_uri=http://me:a {SECRET}@127.0.0.1:9")  # with a blank
+        assert SECRET not in answer.stdout + answer.stderr
     run("dognet", "sync")  # now into mlflow.db
     assert len(list((project / "mlartifacts").rglob("run.json"))) >= 4
     kept = [path for path in project.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]

@@ -307,7 +307,9 @@ def test_uris_are_taken_as_people_write_them(tmp_path: Path, monkeypatch: pytest
     assert locate("none", tmp_path) == "none"
 
 
-@pytest.mark.parametrize("uri", ["sqlite://me:opensesame@h/x.db", "postgres://me:opensesame@h/x.db"])
+@pytest.mark.parametrize(
+    "uri", ["sqlite://me:opensesame@h/x.db", "postgres://me:opensesame@h/x.db", "http://me:1 opensesame@h"]
+)
 def test_the_advice_on_a_uri_leaves_its_password_out(tmp_path: Path, uri: str) -> None:
     with pytest.raises(AddressError) as caught:
         locate(uri, tmp_path)
@@ -325,6 +327,8 @@ def test_the_advice_on_a_uri_leaves_its_password_out(tmp_path: Path, uri: str) -
         ("postgresql://me:se/cret@db/mlflow, then http://host/x@y", "postgresql://db/mlflow, then http://host/x@y"),
         ("postgresql://db/mlflow?user=me&password=secret&x=1", "postgresql://db/mlflow?user=me&password=…&x=1"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("mysql+pymysql://db/x?user=me&passwd=secret", "mysql+pymysql://db/x?user=me&passwd=…"),
+        ("http:/me:secret@host: no such folder", "http:/host: no such folder"),
     ],
 )
 def test_a_password_is_left_out_of_every_message(text: str, shown: str) -> None:

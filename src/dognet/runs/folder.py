@@ -14,6 +14,7 @@ A run whose run.json is there and whose checksums hold has ended. One that was k
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -21,7 +22,7 @@ import platform
 import subprocess
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -53,6 +54,19 @@ def runs_folder(root: Path, study: str) -> Path:
 
 
 # --- write
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which others who train the same run wait for; the kernel releases it when a process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that can't: NFS
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:

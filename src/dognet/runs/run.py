@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dognet.settings import Model, TrainingSettings
+from dognet.settings import Model, PlainName, TrainingSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ class Manifest(Model):
 
     format: Literal[2] = 2
     status: Literal["trained", "finished", "failed"]
-    study: str
+    study: PlainName  # names folders: of its artifacts in MLflow, of its exported model
     digest: str | None  # of its result; a run that is only trained has none
     trajectory: str
     code: str  # sha256 of the numeric code

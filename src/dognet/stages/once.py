@@ -35,27 +35,29 @@ def run_once(
     data = root / "data" / settings.source
     test_sha256 = sha256_once(data / "test.csv")
     name = digest(settings, identity, test_sha256)
-    if not settings.force and (done := folders.finished(folder, name)):
-        return done
-    manifest = folders.new_manifest(
-        settings.study,
-        settings,
-        identity,
-        start=start,
-        digest=name,
-        test_sha256=test_sha256,
-        overrides=tuple(overrides),
-    )
-    try:
-        manifest = train(settings, identity, data, folder, manifest, report=report)
-        evaluate(data, folder)
-        if draw:
-            from dognet.stages import plot  # imports matplotlib
+    with folders.alone(folder):
+        if not settings.force and (done := folders.finished(folder, name)):
+            return done
+        manifest = folders.new_manifest(
+            settings.study,
+            settings,
+            identity,
+            start=start,
+            digest=name,
+            test_sha256=test_sha256,
+            overrides=tuple(overrides),
+        )
+        try:
+            manifest = train(settings, identity, data, folder, manifest, report=report)
+            evaluate(data, folder)
+            if draw:
+                from dognet.stages import plot  # imports matplotlib
 
-            plot.draw(folder, data)
-        folders.finish(folder, data / "test.csv", manifest)
-        return folders.read_run(folder)
-    except Exception as error:
-        if not folders.finished(folder, name):  # with force a finished run stays until the new one is trained
-            folders.fail(folder, settings, identity, manifest, error)
-        raise
+                plot.draw(folder, data)
+            folders.finish(folder, data / "test.csv", manifest)
+            return folders.read_run(folder)
+        except Exception as error:
+            there = [run.manifest.digest for run in folders.ended_runs(folder) if run.finished]
+            if not there or not (settings.force or name in there):  # with force one stays until the new one is trained
+                folders.fail(folder, settings, identity, manifest, error)
+            raise

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dognet.errors import without_password
 from dognet.network import Report
 from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
+from dognet.sweep.words import kept
 from dognet.tracking.sync import following
 
 
@@ -27,8 +27,7 @@ def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
     began = now()
     with following(settings.study, settings.tracking_uri, root):
         with bar(settings.ITERS) as report:
-            overrides = [without_password(word.lstrip("+")) for word in words if not word.startswith("hydra")]
-            run = run_once(settings, root, report=report, overrides=overrides, draw=True)
+            run = run_once(settings, root, report=report, overrides=kept(words), draw=True)
         print(figures_table(run))
         trained_before = run.manifest.start is not None and run.manifest.start < began
         print(os.path.relpath(run.folder) + (", already trained" if trained_before else ""), flush=True)

@@ -24,7 +24,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dognet.conf import composition, name_of, one_line_errors
-from dognet.errors import UserError, without_password
+from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder, written_at
@@ -34,6 +34,7 @@ from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, PlannedRun, make_grid, split
+from dognet.sweep.words import kept
 from dognet.tracking.sync import following, has_all
 
 
@@ -198,8 +199,7 @@ def job_of(point: PlannedRun, grid: Grid) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
     words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
-    shown = [without_password(word.lstrip("+")) for word in words]
-    return json.dumps({"settings": settings.model_dump(mode="json"), "words": shown})
+    return json.dumps({"settings": settings.model_dump(mode="json"), "words": kept(words)})
 
 
 def small_config(config: DictConfig, study: str) -> DictConfig:

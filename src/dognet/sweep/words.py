@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
 from dognet.conf import GROUPS, name_of
+from dognet.errors import without_password
 from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text, names, unknown_name
 from dognet.study import find_study, study_files
 
@@ -143,6 +144,12 @@ def parse(word: str) -> Override:
     except OverrideParseException as error:
         raise SettingsError(f"{word!r} can't be read: close brackets and quotes, as in 'seed=range(5)'") from error
     return override
+
+
+def kept(words: Sequence[str]) -> list[str]:
+    """Return the words that a run keeps: those that may change its result, as the user wrote them."""
+    bare = [word.lstrip("+") for word in words]
+    return [without_password(word) for word in bare if not word.startswith(("hydra", "tracking_uri="))]
 
 
 def no_setting(word: str, root: Path) -> str:

@@ -34,6 +34,8 @@ def locate(tracking_uri: str | None, root: Path) -> str:
     if uri.startswith("sqlite:///"):
         file = re.sub("^/~", "~", uri.removeprefix("sqlite:///"))
         return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
+    if re.search(r"\s", uri):
+        raise AddressError("tracking_uri has a blank: in a user's name or a password write %20")
     if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
         return uri.rstrip("/")
     shown = without_password(uri)

@@ -276,12 +276,13 @@ def quiet() -> None:
 
 def prepare(file: Path) -> None:
     """Make the SQLite file under a temporary name if there is none; let readers in while it is written."""
-    from mlflow import MlflowClient
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if not file.is_file() or file.stat().st_size == 0:
         part = file.with_name(f"{file.name}.part")
         part.unlink(missing_ok=True)
-        MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+        place = (file.parent / "mlartifacts").as_uri()  # MLflow writes it into an SQL text, without care for its quotes
+        SqlAlchemyStore(f"sqlite:///{part}", place).engine.dispose()  # type: ignore[no-untyped-call]
         for rest in ("-wal", "-shm"):  # of a file that was deleted: SQLite would read them as the new one's
             Path(f"{file}{rest}").unlink(missing_ok=True)
         part.replace(file)
