@@ -66,6 +66,7 @@ def test_training_at_its_ends_is_finite(X: np.ndarray, y: Any, how: dict[str, An
     assert np.isfinite(net.W1).all()
     assert np.isfinite(net.W2).all()
     assert all(loss >= 0 and 0 <= accuracy <= 1 for _, loss, accuracy in points)  # inf is a loss, nan is none
+    assert math.isfinite(points[-1][1])
     assert np.isfinite(net.predict(X, type="probs")).all()
 
 
@@ -179,6 +180,7 @@ cell = st.one_of(
     encoding=st.sampled_from(["utf-8", "utf-8", "utf-16", "utf-16-le", "latin-1"]),
     pack=st.sampled_from([bytes, bytes, gzip.compress, lambda content: gzip.compress(content)[:-3]]),
 )
+@example(header="label,a,b", rows=[list("123"), list("709")], end="\n", separator=",", encoding="utf-8", pack=bytes)
 @example(header="label,a,b", rows=[["0", "0", '"']], end="\n", separator=",", encoding="utf-8", pack=bytes)
 def test_any_csv_is_read_as_it_stands_or_refused_in_one_line(
     tmp_path: Path, header: str, rows: list[list[str]], end: str, separator: str, encoding: str, pack: Any
@@ -194,6 +196,9 @@ def test_any_csv_is_read_as_it_stands_or_refused_in_one_line(
         assert len(str(error).splitlines()) == 1
     else:
         pixels = table.drop(columns="label").to_numpy(float)
+        if header == "label,a,b" and all(each.isdecimal() and each.isascii() for row in rows for each in row):
+            read = list(zip(table["label"], *pixels.T.tolist(), strict=True))
+            assert read == [(label, float(a), float(b)) for label, a, b in rows]
         assert ((pixels >= 0) & (pixels <= 255)).all()
         assert table["label"].str.len().gt(0).all()
         assert images.split(table, "x")[1].dtype == bool

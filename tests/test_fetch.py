@@ -140,12 +140,16 @@ def test_without_a_network_one_line_names_both_ways_out_and_copying_works(
 
 
 def test_a_lecture_file_with_one_other_byte_is_refused(project: Path, run: Run, lecture: Path) -> None:
-    path = copy_lecture(lecture, project) / "simple_images_test.csv"
-    path.write_bytes(path.read_bytes().replace(b"105", b"106", 1))
-    answer = run("dognet", "data=lecture", check=False)
-    assert answer.returncode == 1
-    assert "simple_images_test.csv: not the course's file, its sha256 differs" in answer.stderr
-    assert not (project / "data" / "lecture").exists()
+    folder = copy_lecture(lecture, project)
+    for part in ("test", "train"):
+        path = folder / f"simple_images_{part}.csv"
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"105", b"106", 1))
+        answer = run("dognet", "data=lecture", check=False)
+        assert answer.returncode == 1
+        assert f"simple_images_{part}.csv: not the course's file, its sha256 differs" in answer.stderr
+        assert not (project / "data" / "lecture").exists()
+        path.write_bytes(whole)
 
 
 @pytest.fixture
@@ -267,6 +271,40 @@ def test_nothing_is_written_when_a_check_fails(own: Path, run: Run, project: Pat
     assert answer.returncode == 1
     assert answer.stderr.endswith("test.csv, row 2, column c: must be a number from 0 to 1 (data.white), got '1.5'\n")
     assert [path.name for path in (project / "data").iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize(("name", "place"), [("own", "own"), ("pets", "pets")])
+def test_own_files_are_never_written_over(own: Path, run: Run, project: Path, name: str, place: str) -> None:
+    if place != "own":
+        shutil.copytree(own, project / "data" / place)
+    text = (project / "conf" / "data" / "csv.yaml").read_text().replace("data/own", f"data/{place}")
+    (project / "conf" / "data" / f"{name}.yaml").write_text(text.replace("validation: 0.2", "validation: 2"))
+    settings = {"label: label ": "label: kind", "positive: checkerboard ": "positive: dog", "white: 255": "white: 1"}
+    for old, new in settings.items():
+        edit(project / "conf" / "data" / f"{name}.yaml", old, new)
+    before = {path: path.read_bytes() for path in (project / "data" / place).iterdir()}
+    answer = run("dognet", f"data={name}", "ITERS=1", check=False)
+    assert {path: path.read_bytes() for path in (project / "data" / place).iterdir()} == before
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert f"data/{name}/ is " in line
+
+
+def test_dvc_keeps_own_images_that_were_added(own: Path, run: Run, project: Path) -> None:
+    run("dvc", "add", "--quiet", "data/own/train.csv", "data/own/test.csv")
+    run("dvc", "remote", "add", "--quiet", "--default", "store", str(project.parent / "store"))
+    run("dvc", "push", check=False)  # nobody has the course's images
+    assert len([path for path in (project.parent / "store").rglob("*") if path.is_file()]) == 2
+    (own / "train.csv").write_text((own / "train.csv").read_text() + "cat,1,0.5,0\n")
+    assert "data/own/train.csv.dvc:" in run("dvc", "status").stdout
+    run("dvc", "checkout", check=False)
+    assert (own / "test.csv").is_file()
+
+
+def test_a_file_of_an_unknown_user_is_one_line(run: Run) -> None:
+    answer = run("dognet", "data=csv", "data.train=~nobody-here/train.csv", check=False)
+    assert answer.stderr.endswith("/~nobody-here/train.csv: no such file (data.train)\n")
+    assert answer.stderr.count("\n") == 1
 
 
 def test_an_own_file_that_is_missing_is_named(run: Run) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from dognet.conf import compose
 from dognet.errors import UserError
 from dognet.project import project_root
+from dognet.runs.digest import folder_name
 from dognet.settings import (
     EXECUTION,
     Data,
@@ -261,7 +263,7 @@ def test_a_mistake_in_a_name_hides_none_in_a_value() -> None:
     ("file", "content", "message"),
     [
         ("config.yaml", "a: [", f"{CONF}: while parsing a flow node "),
-        ("config.yaml", "seed: 3", "while constructing a mapping "),
+        ("config.yaml", "seed: 3", f"{CONF}: seed is there twice in "),
         ("config.yaml", "stepsize: 0.1", "no setting stepsize: did you mean stepSize?"),
         ("config.yaml", "source: elsewhere", "no setting source: "),
         ("config.yaml", "usual_positive: false", "no setting usual_positive: "),
@@ -314,6 +316,7 @@ def test_the_file_of_the_images_cannot_lie_elsewhere(conf: Path, name: str) -> N
     ("old", "new", "message"),
     [
         ("stepSize: 0.3 ", "stepSize: high ", "stepSize must be a positive finite number, got 'high'"),
+        ("stepSize: 0.3 ", "stepSize: .nan ", "stepSize must be a positive finite number, got nan"),
         ("ITERS: 10000 ", "", "ITERS must be given: a whole number from 0 to 10^15"),
         ("seed: 123 ", "seed: ", "seed must be a whole number from 0 to 10^15, got null"),
         ("seed: 123 ", "seed: true ", "seed must be a whole number from 0 to 10^15, got True"),
@@ -353,6 +356,66 @@ def test_a_label_in_a_file_is_taken_as_written(conf: Path, label: str) -> None:
     assert [each.data.positive for each in swept(*read_study(path).words())] == [label, "x"]
     path.write_text(f"hydra:\n  sweeper:\n    params:\n      data.positive: {label}\n      seed: 1,2\n")
     assert {each.data.positive for each in swept(*read_study(path).words())} == {label}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("ITERS: 3\nITERS: 4\nhydra: {sweeper: {params: {seed: '1,2'}}}\n", "ITERS"),
+        ("hydra: {sweeper: {params: {seed: '1,2', seed: 3}}}\n", "seed"),
+        ("seed: 9\nhydra: {sweeper: {params: {seed: '1,2'}}}\n", "seed"),
+    ],
+)
+def test_what_a_study_says_twice_is_refused(tmp_path: Path, text: str, name: str) -> None:
+    path = tmp_path / "own" / "study.yaml"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"study.yaml: .*{name} is there twice"):
+        read_study(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["ITERS:\n" + "hydra: {sweeper: {params: {seed: 1}}}", "hydra: {sweeper: {params: {seed: '1,'}}}"]
+)
+def test_an_empty_or_cut_value_of_a_study_names_the_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "own" / "study.yaml"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"study.yaml: \w+ must be a plain value"):
+        read_study(path)
+
+
+def test_the_question_of_a_study_may_stand_behind_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "own" / "study.yaml"
+    path.parent.mkdir()
+    path.write_text("# Why?\nhydra: {sweeper: {params: {seed: 1}}}\n", encoding="utf-8-sig")  # as Notepad may write it
+    assert read_study(path).question == "Why?"
+
+
+@pytest.mark.parametrize("group", ["data", "method"])
+def test_a_file_in_conf_is_named_without_its_ending(conf: Path, group: str) -> None:
+    name = {"data": "generated", "method": "minibatches"}[group]
+    message = f"{group}={name}.yaml: write the name of the file in conf/{group}/ without .yaml"
+    assert refused(f"{group}={name}.yaml") == [message]
+    usual = {"data": "generated", "method": "gradient_descent"}[group]
+    replace(conf / "config.yaml", f"{group}: {usual} ", f"{group}: {usual}.yaml ")
+    assert refused() == [f"{group}={usual}.yaml: write the name of the file in conf/{group}/ without .yaml"]
+
+
+def test_a_strange_name_of_a_file_is_named_as_the_setting_that_gives_it(conf: Path) -> None:
+    shutil.copy(conf / "data" / "generated.yaml", conf / "data" / "my data.yaml")
+    assert refused("data=my data") == ["data must be a plain name: letters, digits, _ - and . inside, got 'my data'"]
+
+
+@pytest.mark.parametrize("text", ["a/b", "../../../elsewhere", "it's", "50%", "50%25"])
+def test_any_text_of_a_setting_names_one_folder(text: str) -> None:
+    class Own(Settings):
+        def training(self, *, defaults: bool = True) -> dict[str, Any]:
+            return super().training(defaults=defaults) | {"note": text}
+
+    name = folder_name(Own.model_validate(compose(REPOSITORY).model_dump()))
+    assert unquote(name) == f"hiddenNodes=4,stepSize=0.3,ITERS=10000,seed=123,note={text}"
+    assert not set("/'") & set(name)
 
 
 def test_text_with_commas_is_one_value_where_there_is_no_sweep_and_in_quotes(conf: Path) -> None:

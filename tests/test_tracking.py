@@ -308,7 +308,14 @@ def test_uris_are_taken_as_people_write_them(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "uri", ["sqlite://me:opensesame@h/x.db", "postgres://me:opensesame@h/x.db", "http://me:1 opensesame@h"]
+    "uri",
+    [
+        "sqlite://me:opensesame@h/x.db",
+        "postgres://me:opensesame@h/x.db",
+        "http://me:1 opensesame@h",
+        "http://[me:opensesame@h",
+        "postgresql://me:opensesame@h:x/y",
+    ],
 )
 def test_the_advice_on_a_uri_leaves_its_password_out(tmp_path: Path, uri: str) -> None:
     with pytest.raises(AddressError) as caught:
@@ -328,6 +335,7 @@ def test_the_advice_on_a_uri_leaves_its_password_out(tmp_path: Path, uri: str) -
         ("postgresql://db/mlflow?user=me&password=secret&x=1", "postgresql://db/mlflow?user=me&password=…&x=1"),
         ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
         ("mysql+pymysql://db/x?user=me&passwd=secret", "mysql+pymysql://db/x?user=me&passwd=…"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme;PWD%3Dsecret;x", "mssql+pyodbc:///?odbc_connect=UID%3Dme;PWD%3D…;x"),
         ("http:/me:secret@host: no such folder", "http:/host: no such folder"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,9 @@ def checked(config: DictConfig, overridden: Collection[str], conf: Path) -> tupl
     DVC looks at.
     """
     chosen = {group: str(config.hydra.runtime.choices.get(group)) for group in GROUPS}
+    for group, name in chosen.items():
+        if name.endswith(".yaml"):
+            raise SettingsError(f"{group}={name}: write the name of the file in conf/{group}/ without .yaml")
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = OmegaConf.to_container(task, resolve=True)
     assert isinstance(values, dict)
@@ -126,7 +130,7 @@ def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[
         given_values = {name: value for name, value in values.items() if name not in derived}
         settings = Settings.model_validate({**given_values, "source": choice})
     except ValidationError as error:
-        faults += describe_error(error)
+        faults += [re.sub("^source ", "data ", line) for line in describe_error(error)]  # it is the file's name
     if faults:
         raise SettingsError("\n".join(faults))
     return settings.model_copy(update=name_images(settings, choice, conf))
@@ -177,7 +181,7 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridde
                 faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {SOURCES}")
             elif isinstance(written[name], str) and "${" in written[name]:
                 faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not see it change")
-            elif written[name] != value:
+            elif repr(written[name]) != repr(value):  # nan equals nothing
                 faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
     if faults:
         raise SettingsError("\n".join(faults))

@@ -334,10 +334,22 @@ def describe_error(error: ValidationError) -> list[str]:
     return lines
 
 
+class Loader(yaml.CBaseLoader):
+    """Reads all values as text, and runs no code."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping; a name that is there twice is an error, not the last of its values."""
+        names = [str(key.value) for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def as_written(path: Path) -> dict[str, Any]:
     """Read a YAML file with every value as it is written there; raise SettingsError if it is not such a file."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), yaml.CBaseLoader)  # all values as text; runs no code
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (OSError, RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -73,8 +73,10 @@ def read_study(path: Path) -> Study:
             raise UserError(f"{path}: a study has its grid under hydra.sweeper.params, as in seed: 1,2,3")
     solved = check_solved(path, fixed.pop("solved", str(SOLVED)))
     check_names(path, fixed, grid, strange)
+    if twice := fixed.keys() & grid.keys():
+        raise UserError(f"{path}: {min(twice)} is there twice, above the grid and in it")
     for key, value in [*fixed.items(), *grid.items()]:
-        if not isinstance(value, str) or "${" in value:
+        if not isinstance(value, str) or "${" in value or value != (value.strip(",") or None):
             raise UserError(
                 f"{path}: {key} must be a plain value, or in the grid several with commas, no brackets, got {value!r}"
             )
@@ -111,7 +113,7 @@ def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange
 
 def header(path: Path) -> list[str]:
     """Return the paragraphs of the comment at the top of a study file."""
-    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8-sig").splitlines())
     texts = [line.removeprefix("#").strip() for line in lines]
     comment = "\n".join(text for text in texts if not text.startswith("@package"))  # Hydra's line, without effect here
     return [paragraph.strip().replace("\n", " ") for paragraph in comment.split("\n\n") if paragraph.strip()]

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from dognet.files import sha256_once
 from dognet.project import PACKAGE
@@ -79,7 +80,8 @@ def without_comments(file: Path) -> str:
 
 def folder_name(settings: Settings) -> str:
     """Return the name of a run's folder: the settings that decide its result, except those that have their default."""
-    parts = [f"{name}={value}" for name, value in settings.training(defaults=False).items()]
+    # quoted, as a setting of your own may be text with a / in it
+    parts = [f"{name}={quote(str(value), safe='+')}" for name, value in settings.training(defaults=False).items()]
     if settings.source != "generated":
         parts.append(f"data={settings.source}")
     if not settings.usual_positive:

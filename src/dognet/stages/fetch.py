@@ -47,12 +47,23 @@ def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     When it reads own images it prints warnings, a line each, with the name of the command in front.
     """
     folder = root / "data" / settings.source
+    check_not_own(folder, input_files(settings, root))
     inputs = stamps(input_files(settings, root))  # now: a file that changes while it is read is read again next time
     known = read_fetched(folder)
     if known is None or known.key != key_of(settings, folder, inputs):
         known = make(settings, root, command, inputs)
     check_labels(known, settings)
     return identify(settings, folder, known.pixels)
+
+
+def check_not_own(folder: Path, inputs: Iterable[Path]) -> None:
+    """Raise ImagesError if a data folder holds files of the user's own, which writing there would replace."""
+    made = f"data/{folder.name}"
+    if folder.name.lower() == OWN.name:
+        raise ImagesError(f"{made}/ is for your own CSVs, which would be written over: rename conf/{made}.yaml")
+    for file in inputs:
+        if file.resolve().parent == folder.resolve():
+            raise ImagesError(f"{file}: {made}/ is where dognet writes its copies, over your files: move it to {OWN}/")
 
 
 def make(settings: Settings, root: Path, command: str, inputs: Stamps) -> Fetched:
@@ -107,7 +118,7 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
         return ()
     if isinstance(data, Lecture):
         return tuple(root / RAW_LECTURE / f"simple_images_{part}.csv" for part in ("train", "test"))
-    return tuple(root / Path(file).expanduser() for file in (data.train, data.test))
+    return tuple(root / os.path.expanduser(file) for file in (data.train, data.test))
 
 
 def key_of(settings: Settings, folder: Path, inputs: Stamps) -> str:

@@ -6,6 +6,7 @@ import http
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import Timeout
 
@@ -36,10 +37,19 @@ def locate(tracking_uri: str | None, root: Path) -> str:
         return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
     if re.search(r"\s", uri):
         raise AddressError("tracking_uri has a blank: in a user's name or a password write %20")
-    if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES):
+    if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES and has_place(uri)):
         return uri.rstrip("/")
     shown = without_password(uri)
     raise AddressError(f"tracking_uri {shown} is not a store that MLflow can write: {advice(shown)}")
+
+
+def has_place(uri: str) -> bool:
+    """Return whether a URI's host and port can be read."""
+    try:
+        urlsplit(uri).port  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:
