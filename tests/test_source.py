@@ -58,9 +58,7 @@ def short(project: Path, run: Run) -> Path:
 def double_the_rate(project: Path) -> None:
     """Change the code so that stepSize=0.3 gives the result that 0.6 has given."""
     edit(
-        project / "src" / "dognet" / "network" / "methods" / "gradient_descent.py",
-        "stepSize * dW1",
-        "2 * stepSize * dW1",
+        project / "src" / "dognet" / "network" / "methods" / "gradient_descent.py", "stepSize * dW", "2 * stepSize * dW"
     )
 
 
