@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Run, environment, run_in, with_forks
+from conftest import REPOSITORY, Run, edit, environment, run_in, with_forks
 
 from dognet.runs.folder import ended_runs, read_run
 
@@ -146,6 +146,11 @@ def test_a_file_in_conf_that_is_not_utf_8_is_one_line(run: Run, project: Path, w
     answer = run("dognet", *words, check=False)
     assert answer.returncode == 1
     assert re.fullmatch(r"dognet: a file in conf/ is not UTF-8: .*\n", answer.stderr)
+
+
+def test_help_is_shown_whatever_stands_in_conf(run: Run, project: Path) -> None:
+    edit(project / "conf" / "config.yaml", "seed: 123 ", "seed: [1, 2] ")
+    assert "(['1', '2'])" in run("dognet", "--help").stdout
 
 
 def test_several_mistakes_are_reported_at_once(run: Run) -> None:

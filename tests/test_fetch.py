@@ -20,7 +20,8 @@ from conftest import Run, edit, run_in, small
 
 from dognet.conf import compose
 from dognet.errors import ImagesError
-from dognet.stages.fetch import fetch
+from dognet.settings import Settings
+from dognet.stages.fetch import fetch, load
 
 
 @pytest.fixture
@@ -366,6 +367,34 @@ def test_images_that_are_there_cost_a_look_at_sizes_and_times(
     os.utime(own / "test.csv")
     with pytest.raises(AssertionError, match="read again"):
         fetch(settings, project)
+
+
+def test_a_link_where_dognet_writes_its_copies_is_refused(own: Path, project: Path) -> None:
+    (project / "data" / "csv").mkdir()
+    link = project / "data" / "csv" / "train.csv"
+    link.symlink_to(own / "train.csv")
+    file = project / "conf" / "data" / "csv.yaml"
+    edit(file, "data/own/train.csv", "data/csv/train.csv")
+    with pytest.raises(ImagesError, match="data/csv/ is where dognet writes its copies"):
+        fetch(compose(project, ["data=csv"]), project)
+    assert link.is_symlink()
+
+
+def test_the_courses_images_are_made_once(project: Path, lecture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def load_and_count(settings: Settings, root: Path) -> object:
+        made.append(settings.source)
+        return load(settings, root)
+
+    monkeypatch.setattr("dognet.stages.fetch.load", load_and_count)
+    brought = project / "data" / "raw" / "lecture"
+    monkeypatch.setattr(
+        "dognet.stages.fetch.bring_lecture", lambda *_: brought.exists() or copy_lecture(lecture, project)
+    )
+    for _ in range(3):
+        fetch(compose(project, ["data=lecture"]), project)
+    assert made == ["lecture"]
 
 
 def test_a_file_that_is_saved_while_it_is_read_is_read_again(

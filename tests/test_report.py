@@ -366,6 +366,8 @@ def test_the_run_to_keep_is_a_folder_or_the_best_of_a_study(project: Path, capsy
     assert run_to_keep("way", project) == read_run(second)
     assert run_to_keep(str(first), project) == read_run(first)
     assert run_to_keep(f"{project}/experiments/way/", project) == read_run(second)
+    project.with_name("link").symlink_to(project)
+    assert run_to_keep(f"{project.with_name('link')}/experiments/way", project) == read_run(second)
     (second / "curve.csv").write_text("")
     assert run_to_keep("way", project) == read_run(first)
     assert capsys.readouterr().err.startswith("way: skipped stepSize=0.3 seed=1: curve.csv: changed since it was")
@@ -478,6 +480,7 @@ def test_a_sweep_with_nothing_to_do_reports_its_own_runs_after_conf_has_changed(
     (project / "experiments" / "own").mkdir()
     (project / "experiments" / "own" / "study.yaml").write_text("hydra: {sweeper: {params: {seed: 1}}}\n")
     sweep = ("dognet", "--multirun", "experiment=own", "hydra/launcher=basic", "tracking_uri=none")
+    (project / "conf" / ".#config.yaml").symlink_to("nowhere")  # as an editor leaves it
     answers = []
     for before, after in (("10000", "5"), ("5", "500"), ("500", "5")):
         edit(project / "conf" / "config.yaml", f"ITERS: {before} ", f"ITERS: {after} ")

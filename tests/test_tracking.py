@@ -304,6 +304,7 @@ def test_uris_are_taken_as_people_write_them(tmp_path: Path, monkeypatch: pytest
     assert locate("sqlite:////~/runs.db", tmp_path) == "sqlite:////home/dog/runs.db"
     assert locate("sqlite:///./own/../runs.db", tmp_path) == f"sqlite:///{tmp_path}/runs.db"
     assert locate("postgresql+psycopg2://u@db/mlflow", tmp_path) == "postgresql+psycopg2://u@db/mlflow"
+    assert locate("postgresql://me:se/c#r?t@db/mlflow", tmp_path) == "postgresql://me:se/c#r?t@db/mlflow"
     assert locate("none", tmp_path) == "none"
 
 

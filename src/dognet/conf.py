@@ -55,7 +55,7 @@ def composed(
     """
     if config is None or config.hydra.overrides.task != overrides:
         config = composition(root, overrides)
-    with one_line_errors():
+    with as_settings_error():
         return checked(config, [*swept, *map(name_of, overrides)], root.resolve() / "conf")
 
 
@@ -63,12 +63,12 @@ def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
     """Return what Hydra makes from conf/ and the overrides, its own settings included."""
     conf = root.resolve() / "conf"
     chosen_files(conf)  # Hydra says little about a malformed list of defaults
-    with one_line_errors(), hydra.initialize_config_dir(str(conf), **VERSION_BASE):
+    with as_settings_error(), hydra.initialize_config_dir(str(conf), **VERSION_BASE):
         return hydra.compose("config", list(overrides), return_hydra_config=True)
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def as_settings_error() -> Iterator[None]:
     """Raise as SettingsError what Hydra, OmegaConf or the YAML reader finds wrong meanwhile."""
     try:
         yield

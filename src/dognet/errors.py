@@ -16,4 +16,4 @@ class ImagesError(UserError):
 def without_password(text: str) -> str:
     """Return the text without the users, passwords and tokens of the URIs in it."""
     text = re.sub(r"(:/+)(?:[^/\s:]*:\S*|[^/\s]*)@", r"\1", text)  # a database's password may have a / in it
-    return re.sub(r"((?:password|passwd|pwd|token|api_key)(?:=|%3D))[^&;\s]+", r"\1…", text, flags=re.IGNORECASE)
+    return re.sub(r"(?<!\.)((?:password|passwd|pwd|token|api_key)(?:=|%3D))[^&;\s]+", r"\1…", text, flags=re.IGNORECASE)

@@ -33,7 +33,7 @@ def help_text(root: Path, subcommands: Mapping[str, str]) -> str:
     """Return the help: every setting with its meaning and its value in conf/, the studies, the subcommands."""
     values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
     shown = [name for name in (*TrainingSettings.model_fields, *EXECUTION) if name != "method"]
-    now = {name: f" ({without_password(values[name])})" if values.get(name) else "" for name in shown}
+    now = {name: f" ({without_password(str(values[name]))})" if values.get(name) else "" for name in shown}
     rows = [(name, f"{Settings.model_fields[name].description}{now[name]}") for name in shown]
     return HELP.format(
         settings=columns(rows),

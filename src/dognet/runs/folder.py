@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -63,7 +64,11 @@ def alone(folder: Path) -> Iterator[None]:
     held = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system that can't: NFS
-            fcntl.flock(held, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"dognet: waiting for the training in {os.path.relpath(folder)}", file=sys.stderr, flush=True)
+                fcntl.flock(held, fcntl.LOCK_EX)
         yield
     finally:
         os.close(held)

@@ -48,10 +48,9 @@ def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     """
     folder = root / "data" / settings.source
     check_not_own(folder, input_files(settings, root))
-    inputs = stamps(input_files(settings, root))  # now: a file that changes while it is read is read again next time
     known = read_fetched(folder)
-    if known is None or known.key != key_of(settings, folder, inputs):
-        known = make(settings, root, command, inputs)
+    if known is None or known.key != key_of(settings, folder, stamps(input_files(settings, root))):
+        known = make(settings, root, command)
     check_labels(known, settings)
     return identify(settings, folder, known.pixels)
 
@@ -62,13 +61,16 @@ def check_not_own(folder: Path, inputs: Iterable[Path]) -> None:
     if folder.name.lower() == OWN.name:
         raise ImagesError(f"{made}/ is for your own CSVs, which would be written over: rename conf/{made}.yaml")
     for file in inputs:
-        if file.resolve().parent == folder.resolve():
+        if folder.resolve() in (file.parent.resolve(), file.resolve().parent):
             raise ImagesError(f"{file}: {made}/ is where dognet writes its copies, over your files: move it to {OWN}/")
 
 
-def make(settings: Settings, root: Path, command: str, inputs: Stamps) -> Fetched:
+def make(settings: Settings, root: Path, command: str) -> Fetched:
     """Write the three files of a data folder, and beside them what they were made from."""
     folder = root / "data" / settings.source
+    if isinstance(settings.data, Lecture):
+        bring_lecture(settings.data, root)
+    inputs = stamps(input_files(settings, root))  # now: a file that changes while it is read is read again next time
     tables = load(settings, root)
     warn(settings, tables, command)
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,8 +97,6 @@ def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
             part: generate.generate(n_images, np.random.default_rng(stream))
             for (part, n_images), stream in zip(rows.items(), streams, strict=True)
         }
-    if isinstance(data, Lecture):
-        bring_lecture(data, root)
     train_file, test_file = input_files(settings, root)
     for name, file in (("train", train_file), ("test", test_file)):
         if not file.is_file():

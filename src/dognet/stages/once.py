@@ -30,7 +30,6 @@ def run_once(
     images leaves the folder as it is.
     """
     folder = folders.runs_folder(root, settings.study) / folder_name(settings)
-    start = folders.now()
     identity = fetch(settings, root)
     data = root / "data" / settings.source
     test_sha256 = sha256_once(data / "test.csv")
@@ -42,7 +41,7 @@ def run_once(
             settings.study,
             settings,
             identity,
-            start=start,
+            start=folders.now(),
             digest=name,
             test_sha256=test_sha256,
             overrides=tuple(overrides),

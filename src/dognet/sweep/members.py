@@ -126,7 +126,7 @@ def run_to_keep(name: str, root: Path) -> Run:
     if Path(name).is_dir() and "=" in Path(name).name:
         raise ReportError(f"{name}: no run has ended here")
     path = Path(os.path.abspath(name))
-    members = members_of(path.name if path.parent == Path(os.path.abspath(root / "experiments")) else name, root)
+    members = members_of(path.name if path.parent.resolve() == (root / "experiments").resolve() else name, root)
     for missing, reason in members.missing.items():
         if reason != NOT_RUN:
             print(f"{name}: skipped {missing}: {reason}", file=sys.stderr)

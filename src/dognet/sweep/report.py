@@ -60,7 +60,8 @@ def read_report(folder: Path) -> Report | None:
 def current_report(name: str, root: Path) -> Report | None:
     """Return the study's report if no run has come or gone since it was written, and no setting has changed."""
     folder = root / "experiments" / name
-    settings = [*folder.glob("study.yaml"), *(root / "conf").rglob("*.yaml")]  # they decide which runs are the study's
+    conf = filter(Path.is_file, (root / "conf").rglob("*.yaml"))  # an editor may leave a link to nothing
+    settings = [*folder.glob("study.yaml"), *conf]  # they decide which runs are the study's
     report = read_report(folder)
     written = (folder / "report.json").stat().st_mtime_ns if report else 0
     changed = [path.stat().st_mtime_ns for path in (folder / "runs", *settings)]

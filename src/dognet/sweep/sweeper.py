@@ -20,21 +20,23 @@ from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from dognet.conf import composition, name_of, one_line_errors
+from dognet.conf import composition, name_of, one_line
 from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import ended_runs, runs_folder, written_at
 from dognet.runs.run import Run
-from dognet.settings import Settings
+from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import Grid, PlannedRun, make_grid, split
-from dognet.sweep.words import kept
+from dognet.sweep.words import HYDRAS, kept
 from dognet.tracking.sync import following, has_all
 
 
@@ -44,9 +46,14 @@ def start(words: Sequence[str], root: Path) -> None:
     ``hydra.main`` does the same, but composes three times: 0.4 s more before each sweep. Callbacks have no public name.
     """
     config = composition(root, split(words)[0])
-    context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=Callbacks(config))
-    sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=work)
-    sweeper.sweep([word for word in words if not name_of(word).startswith("hydra")])
+    try:
+        context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=Callbacks(config))
+        context.callbacks.on_multirun_start(config=config, config_name="config")
+        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=work)
+        sweeper.sweep([word for word in words if not name_of(word).startswith(HYDRAS)])
+        context.callbacks.on_multirun_end(config=config, config_name="config")
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(one_line(error)) from error
 
 
 def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
@@ -147,8 +154,7 @@ class JobLoader:
 
 def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence[PlannedRun]) -> dict[PlannedRun, str]:
     """Run the points with Hydra's launcher and return the errors of those that failed."""
-    with one_line_errors():
-        launcher = Plugins.instance().instantiate_launcher(context, work, config)
+    launcher = Plugins.instance().instantiate_launcher(context, work, config)
     settings = small_config(config, grid.points[0].settings.study)
     launcher.setup(hydra_context=context, task_function=work, config=settings)
     HydraConfig.instance().set_config(config)

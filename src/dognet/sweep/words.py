@@ -16,6 +16,7 @@ from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text,
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
+HYDRAS = ("hydra.", "hydra/")  # how words begin that set something of Hydra itself
 KINDS = ("data.kind", "method.name")  # what these files say of themselves
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
@@ -72,7 +73,7 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
         raise SettingsError(no_setting(word, root))
     if "${" in value:
         raise SettingsError(f"{word}: ${{…}} is not replaced here, write the value itself")
-    if name.startswith(("hydra.", "hydra/")):
+    if name.startswith(HYDRAS):
         return name, hydras(word, name, value)
     if name not in names() and not name.startswith("method."):
         raise SettingsError(unknown_name(name))
@@ -99,6 +100,8 @@ def hydras(word: str, name: str, value: str) -> str:
         raise SettingsError(
             f"{word}: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set here"
         )
+    if name != "hydra/launcher" and parse(word).is_sweep_override():
+        raise SettingsError(f"{word}: a setting of the launcher has one value")
     is_name = isinstance(parse(word).value(), str) and PLAIN_NAME.fullmatch(value)  # null is none
     if "_target_" in word or (name == "hydra/launcher" and not is_name):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
@@ -147,9 +150,9 @@ def parse(word: str) -> Override:
 
 
 def kept(words: Sequence[str]) -> list[str]:
-    """Return the words that a run keeps: those that may change its result, as the user wrote them."""
+    """Return the words that a run keeps: not those for Hydra, nor ``tracking_uri``, which may hold a password."""
     bare = [word.lstrip("+") for word in words]
-    return [without_password(word) for word in bare if not word.startswith(("hydra", "tracking_uri="))]
+    return [without_password(word) for word in bare if not word.startswith((*HYDRAS, "tracking_uri="))]
 
 
 def no_setting(word: str, root: Path) -> str:

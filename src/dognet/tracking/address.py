@@ -35,7 +35,7 @@ def locate(tracking_uri: str | None, root: Path) -> str:
     if uri.startswith("sqlite:///"):
         file = re.sub("^/~", "~", uri.removeprefix("sqlite:///"))
         return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
-    if re.search(r"\s", uri):
+    if re.search(r"\s", uri) and ("@" in uri or kind in SERVERS + DATABASES):
         raise AddressError("tracking_uri has a blank: in a user's name or a password write %20")
     if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES and has_place(uri)):
         return uri.rstrip("/")
@@ -46,7 +46,7 @@ def locate(tracking_uri: str | None, root: Path) -> str:
 def has_place(uri: str) -> bool:
     """Return whether a URI's host and port can be read."""
     try:
-        urlsplit(uri).port  # noqa: B018
+        urlsplit(uri if uri.startswith(SERVERS) else without_password(uri)).port  # noqa: B018
     except ValueError:
         return False
     return True

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from dognet.errors import without_password
+from dognet.errors import UserError, without_password
 from dognet.project import python_path
 from dognet.runs.folder import RunError, read_manifest, run_folders, written_at
 from dognet.runs.run import Manifest
@@ -190,7 +190,9 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
         try:
             yield
             child.communicate()  # closes its standard input, and waits
-        except (FloatingPointError, MemoryError, OSError):  # a single run failed: it is recorded too
+        except UserError:  # nothing was trained
+            raise
+        except Exception:  # a single run failed: it is recorded too
             child.communicate()
             raise
         finally:
