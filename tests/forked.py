@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 LIBRARIES = [
@@ -132,11 +133,15 @@ def answer(client: socket.socket) -> None:
 
     def tell_and_leave(code: int) -> None:
         if os.getpid() == pid:
-            client.sendall(b"%*d" % (WORD, code))
+            with suppress(OSError):  # the client has been killed
+                client.sendall(b"%*d" % (WORD, code))
         leave(code)
 
     os._exit = tell_and_leave  # dognet calls it too
-    client.sendall(b"%*d" % (WORD, pid))
+    try:
+        client.sendall(b"%*d" % (WORD, pid))
+    except OSError:  # the client was killed at its start, so this is too
+        leave(1)
     become(**json.loads(content))
 
 
