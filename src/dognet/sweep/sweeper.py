@@ -43,7 +43,7 @@ from dognet.tracking.sync import following, has_all
 def start(words: Sequence[str], root: Path) -> None:
     """Compose conf/ with the words of one value, and let Hydra's sweeper do the rest; it calls ``sweep``.
 
-    ``hydra.main`` does the same, but composes three times: 0.4 s more before each sweep. Callbacks have no public name.
+    ``hydra.main`` does the same, but composes three times: 0.2 s more before each sweep. Callbacks have no public name.
     """
     config = composition(root, split(words)[0])
     try:
