@@ -306,13 +306,13 @@ def test_a_killed_worker_costs_no_run(project):
 def test_a_run_that_failed_before_and_is_killed_now_is_said_to_be_killed(project):
     train = project / "src" / "dognet" / "stages" / "train.py"
     whole = train.read_text()
-    for fault, launcher, told in (
+    for fault, launcher, message in (
         ('raise MemoryError("too many images")', "basic", "MemoryError: too many images"),
         ("os.kill(os.getpid(), 9)", "joblib", "its process was killed, perhaps because memory ran out"),
     ):
         train.write_text(whole.replace("    clock =", f"    if settings.seed == 1:\n        {fault}\n    clock =", 1))
         answer = sweep(project, "seed=1,2", "ITERS=50", f"hydra/launcher={launcher}", check=False)
-        assert (answer.returncode, answer.stderr) == (1, f"dognet: seed=1: {told}\n")
+        assert (answer.returncode, answer.stderr) == (1, f"dognet: seed=1: {message}\n")
 
 
 def test_images_that_change_during_a_sweep_are_reported(project):

@@ -45,11 +45,11 @@ def locate(tracking_uri: str | None, root: Path) -> str:
 
 def has_place(uri: str) -> bool:
     """Return whether a URI's host and port can be read."""
-    try:
-        urlsplit(uri if uri.startswith(SERVERS) else without_password(uri)).port  # noqa: B018
+    try:  # a database's password may hold signs that end a host
+        port = urlsplit(uri if uri.startswith(SERVERS) else without_password(uri)).port
     except ValueError:
         return False
-    return True
+    return port != 0
 
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:

@@ -282,7 +282,7 @@ def prepare(file: Path) -> None:
         part = file.with_name(f"{file.name}.part")
         part.unlink(missing_ok=True)
         place = (file.parent / "mlartifacts").as_uri()  # MLflow writes it into an SQL text, without care for its quotes
-        SqlAlchemyStore(f"sqlite:///{part}", place).engine.dispose()  # type: ignore[no-untyped-call]
+        SqlAlchemyStore(f"sqlite:///{part}", place).engine.dispose()  # type: ignore[no-untyped-call]  # MLflow's own
         for rest in ("-wal", "-shm"):  # of a file that was deleted: SQLite would read them as the new one's
             Path(f"{file}{rest}").unlink(missing_ok=True)
         part.replace(file)

@@ -192,7 +192,7 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
             child.communicate()  # closes its standard input, and waits
         except UserError:  # nothing was trained
             raise
-        except Exception:  # a single run failed: it is recorded too
+        except Exception:  # whatever it is, ``run_once`` has saved a failed run: that is recorded too
             child.communicate()
             raise
         finally:
