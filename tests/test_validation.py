@@ -228,7 +228,7 @@ def test_the_curve_ends_with_the_loss_and_accuracy_of_a_plain_loop(tmp_path: Pat
 def test_zero_weights_would_have_the_loss_of_a_coin_toss_on_validation_images_too(tmp_path: Path) -> None:
     fetch(of(90), tmp_path)
     table = images.read(tmp_path / "data/generated-90/validation.csv")
-    score = scorer(*images.split(table, "checkerboard"), "float64")
+    score = scorer(*images.split(table, "checkerboard"), 3, "float64")
     loss, accuracy = score(State(np.zeros((5, 3)), np.zeros((4, 1))))
     assert loss == pytest.approx(math.log(2), rel=1e-12)
     labels = pd.read_csv(tmp_path / "data/generated-90/validation.csv")["label"]

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,16 @@ VALUES = 50_000  # fewest in a part, H's and an eighth of X1's: at 4,000 x 64 an
 
 
 class Images:
-    """Images X1 (p+1, n) with labels y (n,), 0 or 1, both of the weights' type.
+    """Images X1 (p+1, n) with labels y (n,), 0 or 1, both of the weights' type, for a network of h hidden nodes.
 
     ``map_parts`` is ``map``, or the same on several threads.
     """
 
-    def __init__(self, X1: Array, y: Array, map_parts: Callable[..., Iterable[Any]] = map) -> None:
-        self.X1, self.y, self.map_parts = X1, y, map_parts
+    def __init__(self, X1: Array, y: Array, h: int, map_parts: Callable[..., Iterable[Any]] = map) -> None:
+        self.X1, self.y, self.h = X1, y, h
+        parts = [(X1[:, part], y[part]) for part in image_parts(len(y), len(X1), h)]
+        self.parts = [[(X[:, some], y[some]) for some in image_blocks(len(y), len(X), h)] for X, y in parts]
+        self.map_parts = map_parts if len(parts) > 1 else map
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -39,7 +42,7 @@ class Images:
 
     def some(self, which: Array) -> Images:
         """Return the images with these numbers."""
-        return Images(self.X1.take(which, axis=1), self.y[which], self.map_parts)
+        return Images(self.X1.take(which, axis=1), self.y[which], self.h, self.map_parts)
 
     def score(self, W1: Array, W2: Array) -> tuple[float, float]:
         """Return the mean log loss in nats and the share of right answers."""
@@ -56,13 +59,10 @@ class Images:
     def sum_over(self, function: Callable[..., tuple[Any, ...]], W1: Array, W2: Array) -> tuple[Any, ...]:
         """Return what ``function(X1, y, W1, W2)`` gives, summed over all images part by part."""
 
-        def sum_part(part: slice) -> tuple[Any, ...]:
-            X1, y = self.X1[:, part], self.y[part]
-            with np.errstate(all="ignore"):  # a thread does not inherit it
-                return add_up(function(X1[:, block], y[block], W1, W2) for block in image_blocks(len(y), *W1.shape))
+        def sum_part(blocks: list[tuple[Array, Array]]) -> tuple[Any, ...]:
+            return add_up(function(X1, y, W1, W2) for X1, y in blocks)
 
-        parts = image_parts(len(self), *W1.shape)
-        return add_up((self.map_parts if len(parts) > 1 else map)(sum_part, parts))
+        return add_up(self.map_parts(sum_part, self.parts))
 
 
 def add_up(terms: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -92,7 +92,8 @@ def map_on(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
     if threads == 1:
         yield map
         return
-    with ThreadPoolExecutor(threads) as pool:
+    ignoring = partial(np.seterr, all="ignore")  # threads do not inherit it
+    with ThreadPoolExecutor(threads, initializer=ignoring) as pool:
         yield pool.map
 
 

@@ -133,7 +133,7 @@ class NNet:
         before = self.state, self.y_classes
         try:
             with one_blas_thread(), map_on(threads) as map_parts, np.errstate(over="ignore"):
-                images = Images(with_ones(X, dtype), y01, map_parts)
+                images = Images(with_ones(X, dtype), y01, hiddenNodes, map_parts)
                 method.start(state, images)
                 start, state = (0, state) if resume is None else check_resume(*resume, ITERS, like=state)
                 self.state, self.y_classes = state, y_classes
@@ -207,9 +207,9 @@ def with_ones(X: Array, dtype: Any) -> Array:
     return X1
 
 
-def scorer(X: Array, y: Array, dtype: str) -> Callable[[State], tuple[float, float]]:
-    """Return the function that gives mean loss (nats) and accuracy of a state on X (n, p) and y (n,), True or False."""
-    images = Images(with_ones(X, dtype), y.astype(dtype))
+def scorer(X: Array, y: Array, hiddenNodes: int, dtype: str) -> Callable[[State], tuple[float, float]]:
+    """Return the function that gives mean loss (nats) and accuracy of weights on X (n, p) and y (n,), True or False."""
+    images = Images(with_ones(X, dtype), y.astype(dtype), hiddenNodes)
     return lambda state: images.score(state.W1, state.W2)
 
 

@@ -74,7 +74,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
 
     An incomplete report replaces a complete one only with ``replace_complete``.
     """
-    from dognet.sweep.summary import Summary  # imports scipy, for which a sweep's workers should not wait
+    from dognet.sweep.summary import Summary  # imports scipy and matplotlib, for which no run should wait
 
     members = members_of(name, root)
     study, folder, finished = members.study, root / "experiments" / name, len(members.finished)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dognet.pictures import heatmap, lines
 from dognet.runs.run import Run
 from dognet.settings import listed
 from dognet.sweep.grid import named
@@ -199,8 +200,6 @@ class Summary:
 
     def curves(self, column: str, y_label: str, what: str, *, logy: bool) -> Figure:
         """Draw a column of curves over the iterations, one curve for each group of runs or each seed."""
-        from dognet.pictures import lines
-
         by = "group" if self.settings else "seed"
         ranked = self.runs.groupby(by).selection_loss.mean().sort_values(kind="stable").index
         ranks = np.unique(np.linspace(0, len(ranked) - 1, min(CURVES, len(ranked))).round().astype(int))
@@ -218,8 +217,6 @@ class Summary:
 
     def accuracy_picture(self) -> Figure | None:
         """Draw the test accuracy over one setting, or two as a heat map, or of each seed; None for more settings."""
-        from dognet.pictures import heatmap, lines
-
         groups, (first, *others) = self.groups, (*self.settings, "")
         if len(self.settings) == 2:
             means = groups.pivot(index=first, columns=others[0], values="accuracy")

@@ -18,6 +18,7 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from dognet.errors import UserError, without_password
+from dognet.interrupt import collect_rarely
 from dognet.project import python_path
 from dognet.runs.folder import RunError, read_manifest, run_folders, written_at
 from dognet.runs.run import Manifest
@@ -206,6 +207,7 @@ def follow(recorder: Recorder) -> NoReturn:
     ending = threading.Lock()
     threading.Thread(target=give_up, args=(recorder, ending), daemon=True).start()
     store.quiet()
+    collect_rarely()
     imports = threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True)
     imports.start()  # it takes seconds: meanwhile the first runs are trained
     while imports.is_alive() and training(0.1):
