@@ -51,6 +51,9 @@ def ask() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, pass_on)
         code = server.recv(WORD)
+    started_by, answer_to = map(int, os.environ.get("FORKED_ANSWER", "0 0").split())
+    if code and started_by == os.getpid():  # a fork became this program: whoever asked for it waits for an answer
+        os.write(answer_to, code)
     if not code:  # a signal that it did not catch
         if ended_by != signal.SIGKILL:
             signal.signal(ended_by, signal.SIG_DFL)
@@ -142,7 +145,10 @@ def answer(client: socket.socket) -> None:
         client.sendall(b"%*d" % (WORD, pid))
     except OSError:  # the client was killed at its start, so this is too
         leave(1)
-    become(**json.loads(content))
+    client.set_inheritable(True)  # dognet restarts itself with another project's source
+    request = json.loads(content)
+    request["environment"]["FORKED_ANSWER"] = f"{pid} {client.fileno()}"
+    become(**request)
 
 
 def become(words: list[str], folder: str, environment: dict[str, str]) -> None:

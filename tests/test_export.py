@@ -151,7 +151,9 @@ def rewrite(folder: Path, **metrics: float) -> None:
 def test_a_served_model_answers_as_the_network_does_without_dognet_and_without_a_network(
     grid: Path, bare: Path, tmp_path: Path, images: str
 ) -> None:
-    folder, positive = (own_images(grid), "größer") if images == "own" else (grid / BEST, "checkerboard")
+    folder, positive = own_images(grid), "größer"
+    if images == "generated":
+        folder, positive = run_once(small(stepSize=3.0, ITERS=2000, study="learnt"), grid).folder, "checkerboard"
     run_in(grid)("dognet", "export", str(folder), "--to", str(tmp_path / "model"))
     table = pd.read_csv(grid / "data" / ("csv" if images == "own" else images) / "test.csv").drop(columns="label")
     fractions = table * 0.73

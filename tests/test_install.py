@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_the_workflow_tests_every_python_and_calls_what_ci_calls() -> None:
 
 @pytest.mark.slow
 def test_an_install_that_fails_names_the_package(tmp_path: Path) -> None:
-    nowhere = environment(REPOSITORY) | {"PIP_NO_INDEX": "1"}
+    nowhere = environment(REPOSITORY) | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     words = ["make", f"{tmp_path}/installed", f"VENV={tmp_path}", f"PYTHON={sys.executable}"]
     answer = subprocess.run(words, cwd=REPOSITORY, env=nowhere, capture_output=True, text=True)
     assert answer.returncode
