@@ -74,7 +74,8 @@ def test_the_workflow_tests_every_python_and_calls_what_ci_calls() -> None:
 @pytest.mark.slow
 def test_an_install_that_fails_names_the_package(tmp_path: Path) -> None:
     nowhere = environment(REPOSITORY) | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
-    words = ["make", f"{tmp_path}/installed", f"VENV={tmp_path}", f"PYTHON={sys.executable}"]
+    venv = os.path.relpath(tmp_path, REPOSITORY)
+    words = ["make", f"{venv}/installed", f"VENV={venv}", f"PYTHON={sys.executable}"]
     answer = subprocess.run(words, cwd=REPOSITORY, env=nowhere, capture_output=True, text=True)
     assert answer.returncode
     assert "The first package that this machine can't have:" in answer.stdout
