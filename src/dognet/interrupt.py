@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import gc
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,16 +99,9 @@ def print_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def stage(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+@contextmanager
+def stage(name: str) -> Iterator[None]:
     """Make a function the command of a stage of `dvc repro`, which runs the source that DVC hashes."""
-
-    def decorate(main: Callable[[], None]) -> Callable[[], None]:
-        @functools.wraps(main)
-        def command() -> None:
-            with interruptible(name):
-                check_source(Path())
-                main()
-
-        return command
-
-    return decorate
+    with interruptible(name):
+        check_source(Path())
+        yield
