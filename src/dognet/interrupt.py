@@ -38,13 +38,6 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end_within(seconds: float, code: int) -> None:
-    """End this process with this exit code unless it has ended by itself until then."""
-    timer = threading.Timer(seconds, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
-
-
 @contextmanager
 def interruptible(name: str) -> Iterator[None]:
     """End the command ``name`` in one line: exit code 130 after Ctrl-C, 143 after SIGTERM, 1 after an error."""
@@ -73,7 +66,9 @@ def interruptible(name: str) -> Iterator[None]:
         if ending == signal.SIGINT:  # inside of OmegaConf or MLflow an interrupt becomes another error
             print(f"{name}: interrupted", file=sys.stderr)
         if ending:
-            end_within(5, 128 + ending)  # an interrupt can leave a library's thread waiting, and Python waits for it
+            timer = threading.Timer(5, os._exit, (128 + ending,))
+            timer.daemon = True
+            timer.start()  # an interrupt can leave a library's thread waiting, and Python waits for it
             sys.exit(128 + ending)
         raise
 
