@@ -29,7 +29,8 @@ NOT_USED = ""  # the value of a setting that a run's method does not use
 class PlannedRun:
     """One run of a grid: its settings, its folder, and the digest of its result."""
 
-    swept: dict[str, str]  # the settings in which the runs of the sweep differ
+    fixed: list[str]  # the words of the command line that all runs of the sweep share
+    swept: dict[str, str]  # the settings in which they differ
     settings: Settings
     folder: Path
     images: ImagesId
@@ -58,14 +59,6 @@ class PlannedRun:
         return folders.reason_to_train(self.folder, self.images, self.test_sha256)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A sweep before it starts: the settings that all runs share as words, and the points."""
-
-    fixed: list[str]
-    points: list[PlannedRun]
-
-
 def named(settings: Mapping[str, object]) -> str:
     """Return settings as on the command line, without those that the method does not use."""
     return " ".join(f"{name}={value}" for name, value in settings.items() if value != NOT_USED)
@@ -73,7 +66,7 @@ def named(settings: Mapping[str, object]) -> str:
 
 def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
     """Return every point of a study's grid; fetches the images."""
-    return make_grid(for_hydra(study.words(), root, multirun=True), root).points
+    return make_grid(for_hydra(study.words(), root, multirun=True), root)
 
 
 def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
@@ -88,7 +81,7 @@ def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
     return read
 
 
-def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None) -> Grid:
+def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None) -> list[PlannedRun]:
     """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them.
 
     ``config`` is what Hydra has made of the words with one value, if it has.
@@ -96,7 +89,7 @@ def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None
     fixed, grid, faults = points_of(words, root, config)
     if faults:
         raise SettingsError("\n".join(faults))
-    return Grid(fixed, locate(grid, root))
+    return locate(fixed, grid, root)
 
 
 def points_of(
@@ -234,7 +227,7 @@ def concerning(points: Sequence[str], n_points: int) -> str:
     return f" ({points[0]})" if len(points) == 1 else f" ({len(points)} of {n_points} runs, the first {points[0]})"
 
 
-def locate(grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[PlannedRun]:
+def locate(fixed: list[str], grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[PlannedRun]:
     """Return the points of a grid, each once; fetches their images."""
     points: dict[Path, PlannedRun] = {}
     fetched: dict[tuple[str, str], ImagesId] = {}
@@ -246,7 +239,7 @@ def locate(grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[
         test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
         folder = folders.runs_folder(root, settings.study) / folder_name(settings)
         name = digest(settings, identity, test_sha256)
-        point = PlannedRun(swept, settings, folder, identity, test_sha256, name, trajectory(settings, identity))
+        point = PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name, trajectory(settings, identity))
         points.setdefault(folder, point)
         assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
     return list(points.values())

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext
 from multiprocessing import TimeoutError, resource_tracker
@@ -30,13 +30,12 @@ from dognet.conf import composition, name_of, one_line
 from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
-from dognet.runs.folder import ended_runs, runs_folder, written_at
-from dognet.runs.run import Run
+from dognet.runs.folder import runs_folder, written_at
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
 from dognet.stages.train import work_of
 from dognet.sweep import report, table
-from dognet.sweep.grid import Grid, PlannedRun, make_grid, split
+from dognet.sweep.grid import PlannedRun, make_grid, split
 from dognet.sweep.words import HYDRAS, kept
 from dognet.tracking.sync import following, has_all
 
@@ -63,13 +62,17 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     if launcher.get("n_jobs") == 0:
         raise UserError("hydra.launcher.n_jobs must be a number of processes, or -1 for all cores, got 0")
     root = project_root()
-    grid = make_grid(words, root, config)
-    settings = grid.points[0].settings  # study, force, plan and tracking_uri are the same in all
-    finished = {} if settings.force else {point: run for point in grid.points if (run := point.run())}
-    todo = in_order(point for point in grid.points if point not in finished)
+    points = make_grid(words, root, config)
+    settings = points[0].settings  # study, force, plan and tracking_uri are the same in all
+    finished = {} if settings.force else {point: run for point in points if (run := point.run())}
+    todo = [point for point in points if point not in finished]
+    # short runs first, since longer ones resume from them; then wide ones
+    todo.sort(key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
+    at_a_time = processes(launcher) if todo else None
     nothing_to_record = settings.plan or not (todo or is_behind(settings, root))
     with nullcontext() if nothing_to_record else following(settings.study, settings.tracking_uri, root):
-        print(f"study {settings.study}: {describe(grid, todo, list(finished.values()), root, launcher)}", flush=True)
+        plan = table.plan(todo, points, list(finished.values()), at_a_time)
+        print(f"study {settings.study}: {plan}", flush=True)
         if settings.plan:
             return
         with locked(runs_folder(root, settings.study)):
@@ -77,8 +80,8 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
             if todo:
                 imports = threading.Thread(target=importlib.import_module, args=("dognet.sweep.summary",), daemon=True)
                 imports.start()  # what the report needs, while the runs are trained: the sweep ends 0.7 s sooner
-                with table.progress(todo, grid.points, processes(launcher)), ignoring_interrupts(launcher):
-                    failures = launch(context, config, grid, todo)
+                with table.progress(todo, points, at_a_time), ignoring_interrupts(launcher):
+                    failures = launch(context, config, todo)
             conclude(settings.study, root)  # while the last runs are recorded
     if failures:
         raise UserError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
@@ -87,20 +90,6 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
 def is_behind(settings: Settings, root: Path) -> bool:
     """Return whether the study's report or its runs in MLflow may lack something."""
     return not report.current_report(settings.study, root) or not has_all(settings.study, settings.tracking_uri, root)
-
-
-def in_order(todo: Iterable[PlannedRun]) -> list[PlannedRun]:
-    """Return points in the order to do them: short runs first, since longer ones resume from them; then wide ones."""
-    return sorted(todo, key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
-
-
-def describe(grid: Grid, todo: Sequence[PlannedRun], finished: Sequence[Run], root: Path, launcher: DictConfig) -> str:
-    """Return how many runs are to do, why, and how long they take."""
-    if not todo:
-        return table.plan(todo, grid.points, [], None)
-    timed = finished or [run for run in ended_runs(runs_folder(root, grid.points[0].settings.study)) if run.finished]
-    alike = [run for run in timed if run.images.train_sha256 == grid.points[0].images.train_sha256]
-    return table.plan(todo, grid.points, alike or timed, processes(launcher))
 
 
 def processes(launcher: DictConfig) -> int | None:
@@ -155,10 +144,10 @@ class JobLoader:
         return OmegaConf.create({"job": job, "hydra": master_config.hydra})
 
 
-def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence[PlannedRun]) -> dict[PlannedRun, str]:
+def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]) -> dict[PlannedRun, str]:
     """Run the points with Hydra's launcher and return the errors of those that failed."""
     launcher = Plugins.instance().instantiate_launcher(context, work, config)
-    settings = small_config(config, grid.points[0].settings.study)
+    settings = small_config(config, todo[0].settings.study)
     launcher.setup(hydra_context=context, task_function=work, config=settings)
     HydraConfig.instance().set_config(config)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
@@ -169,7 +158,7 @@ def launch(context: HydraContext, config: DictConfig, grid: Grid, todo: Sequence
 
     def run(points: Sequence[PlannedRun]) -> bool:
         try:
-            jobs = launcher.launch([[job_of(point, grid)] for point in points], initial_job_idx=0)
+            jobs = launcher.launch([[job_of(point)] for point in points], initial_job_idx=0)
         except BrokenExecutor:  # a worker was killed, and all others with it
             return False
         except TimeoutError as error:  # joblib's own; it gives up the whole sweep
@@ -204,10 +193,10 @@ def error_in_thread(error: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(error)
 
 
-def job_of(point: PlannedRun, grid: Grid) -> str:
+def job_of(point: PlannedRun) -> str:
     """Return a run as text for a launcher: its settings, and the words that led to them."""
     settings = point.settings.model_copy(update={"threads": point.settings.threads or 1})
-    words = [*grid.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
+    words = [*point.fixed, *(f"{name}={value}" for name, value in point.swept.items())]
     return json.dumps({"settings": settings.model_dump(mode="json"), "words": kept(words)})
 
 

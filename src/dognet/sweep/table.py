@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dognet.interrupt import print_no_more
-from dognet.runs.folder import written_at
+from dognet.runs.folder import ended_runs, written_at
 from dognet.runs.run import Run
 from dognet.stages.train import work_of
 from dognet.sweep.grid import PlannedRun
@@ -50,20 +50,26 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def plan(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], timed: Sequence[Run], processes: int | None) -> str:
+def plan(
+    todo: Sequence[PlannedRun], points: Sequence[PlannedRun], finished: Sequence[Run], processes: int | None
+) -> str:
     """Return how many runs there are, how many are finished, why the others are to do, and how long they take.
 
-    ``timed`` are finished runs from which the time is estimated; ``processes`` is None on a cluster.
+    The time is estimated from the finished ones, else from others of the study. ``processes`` is None on a cluster.
     """
     words = f"{len(points)} run{'s' if len(points) != 1 else ''}, {len(points) - len(todo)} finished, {len(todo)} to do"
     reasons = Counter("forced" if point.run() else point.reason() for point in todo)
     if set(reasons) - {"new"}:
         words += f" ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
+    if not todo:
+        return words
+    timed = finished or [run for run in ended_runs(points[0].folder.parent) if run.finished]
+    alike = [run for run in timed if run.images.train_sha256 == points[0].images.train_sha256]
     todo_work = work_to_do(todo, points).values()
-    whole = [run for run in timed if run.manifest.continued_from is None and run.manifest.seconds is not None]
+    whole = [run for run in alike or timed if run.manifest.continued_from is None and run.manifest.seconds is not None]
     took = [(run.manifest.seconds or 0) - run.manifest.reading for run in whole]
     seconds = time_for(todo_work, took, [work_of(run.settings) for run in whole]) / (processes or 1)
-    if todo and whole:
+    if whole:
         seconds += max(run.manifest.reading for run in whole)  # once in each process
     if not seconds > 0:
         return words
