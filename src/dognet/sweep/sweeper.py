@@ -64,32 +64,28 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     root = project_root()
     points = make_grid(words, root, config)
     settings = points[0].settings  # study, force, plan and tracking_uri are the same in all
+    study = settings.study
     finished = {} if settings.force else {point: run for point in points if (run := point.run())}
     todo = [point for point in points if point not in finished]
     # short runs first, since longer ones resume from them; then wide ones
     todo.sort(key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
     at_a_time = processes(launcher) if todo else None
-    nothing_to_record = settings.plan or not (todo or is_behind(settings, root))
-    with nullcontext() if nothing_to_record else following(settings.study, settings.tracking_uri, root):
+    up_to_date = not todo and report.current_report(study, root) and has_all(study, settings.tracking_uri, root)
+    with nullcontext() if settings.plan or up_to_date else following(study, settings.tracking_uri, root):
         plan = table.plan(todo, points, list(finished.values()), at_a_time)
-        print(f"study {settings.study}: {plan}", flush=True)
+        print(f"study {study}: {plan}", flush=True)
         if settings.plan:
             return
-        with locked(runs_folder(root, settings.study)):
+        with locked(runs_folder(root, study)):
             failures = {}
             if todo:
                 imports = threading.Thread(target=importlib.import_module, args=("dognet.sweep.summary",), daemon=True)
                 imports.start()  # what the report needs, while the runs are trained: the sweep ends 0.7 s sooner
                 with table.progress(todo, points, at_a_time), ignoring_interrupts(launcher):
                     failures = launch(context, config, todo)
-            conclude(settings.study, root)  # while the last runs are recorded
+            conclude(study, root)  # while the last runs are recorded
     if failures:
         raise UserError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
-
-
-def is_behind(settings: Settings, root: Path) -> bool:
-    """Return whether the study's report or its runs in MLflow may lack something."""
-    return not report.current_report(settings.study, root) or not has_all(settings.study, settings.tracking_uri, root)
 
 
 def processes(launcher: DictConfig) -> int | None:
@@ -116,16 +112,12 @@ def conclude(study: str, root: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder of runs for one sweep; the kernel releases it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with FileLock(folder / ".lock", timeout=0):
+            yield
     except Timeout:
         where = os.path.relpath(folder)
         raise UserError(f"another sweep is running in {where}: wait for it to end, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 # --- Hydra's launchers
