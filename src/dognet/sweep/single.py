@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from tqdm import tqdm
 
 from dognet.network import Report
 from dognet.runs.folder import now
@@ -34,15 +35,10 @@ def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
 
 
 @contextmanager
-def bar(ITERS: int) -> Iterator[Report | None]:
+def bar(ITERS: int) -> Iterator[Report]:
     """Show a bar with loss, accuracy and time left on standard error; nothing unless that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
     layout = "{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} iterations, {remaining} left{postfix}"
-    with tqdm(total=ITERS, bar_format=layout, dynamic_ncols=True, leave=False, unit_scale=True) as shown:
+    with tqdm(total=ITERS, bar_format=layout, dynamic_ncols=True, leave=False, unit_scale=True, disable=None) as shown:
 
         def report(iteration: int, loss: float, accuracy: float) -> None:
             shown.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.3f}", refresh=False)
