@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 
 from dognet.conf import GROUPS, name_of
@@ -136,8 +136,7 @@ def quoted(text: str) -> str:
     """Return text as Hydra takes it for text, whatever it looks like; what is quoted already stays."""
     if not text or re.fullmatch(QUOTED, text):
         return text
-    doubled = re.sub(r"\\+(?='|$)", lambda slashes: 2 * slashes[0], text)  # elsewhere a backslash stands for itself
-    return "'" + doubled.replace("'", "\\'") + "'"
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def parse(word: str) -> Override:
