@@ -46,8 +46,6 @@ def command(options: argparse.Namespace, root: Path, run: Run) -> None:
 
     Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
     """
-    if not run.finished:
-        raise UserError(f"{os.path.relpath(run.folder)}: this run failed ({run.manifest.error}), it has no network")
     folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
     if folder:
         folder = folder.resolve()
