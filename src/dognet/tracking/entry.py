@@ -9,7 +9,7 @@ import json
 import math
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,21 +22,16 @@ if TYPE_CHECKING:
 
 POINTS = 120  # of a curve: more took half of the recording time, and the page draws them no better
 WITHOUT_SEED = "settings"  # the tag shared by runs that differ only in their seed
+SHORT = {"hiddenNodes": "h", "stepSize": "s", "ITERS": "i"}  # in a run's name
 NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: no parameter
-
-
-class Identity(NamedTuple):
-    """The tag by which MLflow knows a run."""
-
-    tag: str
-    value: str
+Identity = tuple[str, str]  # the tag by which MLflow knows a run, and its value
 
 
 def identity(folder: Path, manifest: Manifest) -> Identity:
     """Return the identity of a run: its digest, or its folder and start where it failed."""
     if manifest.status == "finished":
-        return Identity("digest", str(manifest.digest))
-    return Identity("failed", f"{folder.name} {manifest.start}")
+        return "digest", str(manifest.digest)
+    return "failed", f"{folder.name} {manifest.start}"
 
 
 def start_time(manifest: Manifest) -> int:
@@ -50,20 +45,12 @@ def times(run: Run) -> tuple[int, int]:
     return start, start + round(1000 * (run.manifest.seconds or 0))
 
 
-def short_names() -> dict[str, str]:
-    """Return a short name for each setting: its first letter, or all of it where an earlier one has that letter."""
-    short: dict[str, str] = {}
-    for name in TrainingSettings.model_fields:
-        short[name] = name if name[0].lower() in short.values() else name[0].lower()
-    return short
-
-
 def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> str:
     """Return the name of a run on MLflow's page, short enough for a legend of many: settings that are not default."""
-    short, words = short_names(), []
+    words = []
     for name, value in settings.training(defaults=False).items():
         if name != omit:
-            words.append(value if isinstance(value, str) else f"{short.get(name, name.rpartition('.')[2])}{value}")
+            words.append(value if isinstance(value, str) else f"{SHORT.get(name, name.rpartition('.')[2])}{value}")
     return " ".join([*words, *({images.source} - {"generated"})])
 
 

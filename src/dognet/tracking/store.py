@@ -64,7 +64,7 @@ def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
         WHERE key IN ('digest', 'failed') AND status != 'RUNNING' AND experiments.name = ?
         AND experiments.lifecycle_stage = 'active' AND artifact_location = ? ORDER BY 3"""
     rows = look_up(uri, query, study, artifact_location(uri, root, study))
-    return {Identity(key, value): start for key, value, start in rows} or None
+    return {(key, value): start for key, value, start in rows} or None
 
 
 def studies_of(uri: str) -> dict[str, str]:
@@ -183,7 +183,7 @@ class Store:
         with suppress(RefusedError), self.writing():  # recording says which runs that concerns
             for run in self.search(study, "attributes.status != 'RUNNING'"):
                 for tag in {"digest", "failed"} & run.data.tags.keys():
-                    key = Identity(tag, run.data.tags[tag])
+                    key = tag, run.data.tags[tag]
                     found[key] = max(until(run), found.get(key, 0))
         return found
 
