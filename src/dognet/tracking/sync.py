@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import select
@@ -35,7 +36,6 @@ class Recorder:
 
     def __init__(self, uri: str, root: Path, folders: Sequence[Path], since: float = 0, wait: float = 120) -> None:
         self.uri, self.root, self.folders, self.since, self.wait = uri, root, folders, since, wait
-        self.store: Store | None = None
         self.read: dict[Path, int | None] = {}  # by run folder: when the run.json that was read last was written
         self.known: dict[str, Mapping[entry.Identity, float]] = {}  # by study: the runs that MLflow has
         self.missing: dict[Path, Manifest] = {}  # runs that have ended and are not known to be in MLflow
@@ -50,7 +50,6 @@ class Recorder:
         """Record what has ended and is not in MLflow; beside a training, until ``stop`` holds."""
         self.trouble = None
         try:
-            self.look()
             self.sift(asking=True)
             hidden = None if len(self.missing) > 3 and not stop else True  # None: unless standard error is a terminal
             for path in tqdm(list(self.missing), "recording in MLflow", unit="run", leave=False, disable=hidden):
@@ -79,11 +78,12 @@ class Recorder:
                 self.missing[path] = manifest
 
     def sift(self, *, asking: bool = False) -> None:
-        """Set aside the missing runs that MLflow has; unless ``asking``, only those known without importing MLflow."""
+        """Look, and set aside the missing runs that MLflow has; unless ``asking``, only if that takes no MLflow."""
+        self.look()
         for study in {manifest.study for manifest in self.missing.values()} - self.known.keys():
             known = store.recorded(self.uri, self.root, study)
             if known is None and asking:
-                known = self.open().recorded(study)
+                known = self.store.recorded(study)
             if known is not None:
                 self.known[study] = known
         for path, manifest in list(self.missing.items()):
@@ -94,16 +94,16 @@ class Recorder:
         """Return the latest start at which a run counts as MLflow's: infinity for one not deleted, -1 for none."""
         return self.known.get(manifest.study, {}).get(entry.identity(path, manifest), -1)
 
-    def open(self) -> Store:
-        """Return the store, opened."""
-        if self.store is None:
-            self.store = Store(self.uri, self.root, self.wait)
-            self.progress.append(time.monotonic())
-        return self.store
+    @functools.cached_property
+    def store(self) -> Store:
+        """The store, opened on first use."""
+        opened = Store(self.uri, self.root, self.wait)
+        self.progress.append(time.monotonic())
+        return opened
 
     def record(self, path: Path) -> None:
         """Record one run; a damaged or refused one does not hold up the others."""
-        opened = self.open()
+        opened = self.store
         try:
             opened.record(path)
             self.added[path] = self.missing[path]
@@ -118,11 +118,11 @@ class Recorder:
         """Add the pictures that were drawn since the start, and bring the dashboards of changed studies up to date."""
         for path in self.with_new_pictures():
             with suppress(OSError, RunError):  # it is being trained again: its pictures will come
-                self.open().add_pictures(path)
+                self.store.add_pictures(path)
         if self.added:
-            self.open().analyze()
+            self.store.analyze()
         for study in {manifest.study for manifest in self.added.values()}:
-            dashboard.save(self.open(), study)
+            dashboard.save(self.store, study)
 
     def with_new_pictures(self) -> list[Path]:
         """Return the run folders in which a picture was drawn since the start of the training."""
@@ -131,13 +131,11 @@ class Recorder:
 
     def is_complete(self) -> bool:
         """Return whether every run and picture is recorded, as far as is known without importing MLflow."""
-        self.look()
         self.sift()
         return not self.missing and not self.with_new_pictures()
 
     def faults(self) -> list[str]:
         """Return a line for the runs that are not recorded, and one for each reason why some were refused."""
-        self.look()
         self.sift()
         new = [one for one in self.missing.values() if one.study in self.known or self.is_new(one)]
         lines = []

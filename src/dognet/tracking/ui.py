@@ -32,7 +32,8 @@ def command(options: argparse.Namespace, root: Path) -> None:
     if uri.startswith("http"):
         store = Store(uri, root)
         studies = choose(store.studies(), options.study)
-        save_dashboards(store, studies)
+        for name in studies:
+            dashboard.save(store, name)
         show(studies, without_password(uri))
         return
     if (file := sqlite_file(uri)) and not file.exists():
@@ -41,7 +42,9 @@ def command(options: argparse.Namespace, root: Path) -> None:
         studies = choose(studies_of(uri) or Store(uri, root).studies(), options.study)
         show(studies, f"http://{HOST}:{listener.getsockname()[1]}")
         print(f"Ctrl-C ends it. If your browser can't find {HOST}, use 127.0.0.1", flush=True)
-        save_dashboards(Store(uri, root), studies)
+        store = Store(uri, root)
+        for name in studies:
+            dashboard.save(store, name)
         serve(uri, listener)
 
 
@@ -60,12 +63,6 @@ def show(studies: dict[str, str], base: str) -> None:
         for key, title in dashboard.DASHBOARDS.items():
             address = dashboard.address(base, experiment, key)
             print(f"{name:<{max(map(len, studies))}}  {title:<15}  {address}", flush=True)
-
-
-def save_dashboards(store: Store, studies: dict[str, str]) -> None:
-    """Bring the studies' dashboards up to date."""
-    for name in studies:
-        dashboard.save(store, name)
 
 
 def listen(wanted: int | None = None) -> socket.socket:
