@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 QUICK = {  # for Ray, before it is imported: a cluster that isn't there is given up after 16 s, not after 14 minutes
     "RAY_gcs_server_port_wait_time_s": "1",  # tries
@@ -77,10 +76,6 @@ def on_node(task: TaskFunction, settings: DictConfig, root: Path) -> Any:
     if not root.is_dir():
         return f"{platform.node()} does not see {root}: every node needs the project's folder, at the same path"
     os.chdir(root)
-    setup_globals()
-    HydraConfig.instance().set_config(settings)
-    with open_dict(settings):
-        del settings["hydra"]
     return task(settings)
 
 
