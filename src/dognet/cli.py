@@ -44,7 +44,9 @@ def main() -> None:
         if subcommand:
             run_subcommand(subcommand, words[1:], root)
         elif {"-h", "--help"} & set(words):
-            show_help(root)
+            from dognet.help import help_text  # imports pydantic too: Ctrl-C during that must be handled already
+
+            print(help_text(root, {f"dognet {name}": text for name, (_, text) in SUBCOMMANDS.items()}), end="")
         elif {"-sc", "--shell-completion"} & set(words):
             complete(words, root)
         else:
@@ -56,13 +58,6 @@ def find_home() -> None:
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = tempfile.gettempdir()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no cache
-
-
-def show_help(root: Path) -> None:
-    """Print the help."""
-    from dognet.help import help_text  # imports pydantic too: Ctrl-C during that must be handled already
-
-    print(help_text(root, {f"dognet {name}": text for name, (_, text) in SUBCOMMANDS.items()}), end="")
 
 
 def complete(words: Sequence[str], root: Path) -> None:

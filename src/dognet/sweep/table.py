@@ -102,10 +102,6 @@ class Table:
             cells.append(figure)
         return "  ".join(cells)[: self.room].rstrip()
 
-    def head(self) -> str:
-        """Return the line above the others."""
-        return self.line("", {name: name for name in self.widths}, *FIGURES)
-
 
 def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[float], processes: int | None) -> float:
     """Return about how long the runs that have not ended take, with ``processes`` runs at a time.
@@ -152,7 +148,7 @@ def show(
     amounts, n_points, table = work_to_do(list(before), points), len(points), Table(points)
     ends: list[float] = []
     done: list[float] = []
-    print(table.head(), flush=True)
+    print(table.line("", {name: name for name in table.widths}, *FIGURES), flush=True)
     last = False
     while before and not last:
         last = ended.wait(0.2)
