@@ -63,13 +63,10 @@ def command(options: argparse.Namespace, root: Path, run: Run) -> None:
 
 def export(run: Run, folder: Path) -> None:
     """Write the model to a folder of its own: whole, or not at all."""
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        save(run, part)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(".part", f"{folder.name}.", folder.parent) as part:
+        save(run, Path(part, "model"))
+        Path(part, "model").rename(folder)
 
 
 def save(run: Run, folder: Path) -> None:
