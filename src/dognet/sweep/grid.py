@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,7 @@ def with_values(base: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any
 
 def value_of(settings: Settings, name: str, chosen: object) -> object:
     """Return a setting's effective value: 1000 for ITERS=1e3, and the file's name for ``data`` and ``method``."""
-    group, _, own = name.partition(".")
-    if name in GROUPS or chosen == NOT_USED:
-        return chosen
-    return getattr(getattr(settings, group), own) if own else getattr(settings, name)
+    return chosen if name in GROUPS or chosen == NOT_USED else attrgetter(name)(settings)
 
 
 def concerning(points: Sequence[str], n_points: int) -> str:
