@@ -19,7 +19,6 @@ from filelock import FileLock, Timeout
 from hydra._internal.callbacks import Callbacks
 from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
@@ -141,7 +140,6 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
     launcher = Plugins.instance().instantiate_launcher(context, work, config)
     settings = small_config(config, todo[0].settings.study)
     launcher.setup(hydra_context=context, task_function=work, config=settings)
-    HydraConfig.instance().set_config(config)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         threading.excepthook = error_in_thread
