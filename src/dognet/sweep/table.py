@@ -22,15 +22,13 @@ OVERHEAD = 0.03  # seconds: what a run takes beside its iterations and the readi
 FIGURES = "train loss", "test accuracy", "seconds", "time left"
 
 
-def work_to_do(todo: Sequence[PlannedRun], points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
+def work_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
     """Return about how much each point has to compute, where a longer run resumes from a shorter one."""
-    lengths: dict[str, list[int]] = {}
-    for point in points:
-        lengths.setdefault(point.trajectory, [0]).append(point.settings.ITERS)
-    amounts = {}
-    for point in todo:
-        shorter = [ITERS for ITERS in lengths[point.trajectory] if ITERS < point.settings.ITERS]
-        amounts[point] = work_of(point.settings, done=max(shorter, default=0))
+    amounts, done = {}, Counter[object]()
+    for point in sorted(points, key=lambda point: point.settings.ITERS):
+        curve = point.trajectory, point.images.content
+        amounts[point] = work_of(point.settings, done[curve])
+        done[curve] = point.settings.ITERS
     return amounts
 
 
@@ -65,10 +63,11 @@ def plan(
         return words
     timed = finished or [run for run in ended_runs(points[0].folder.parent) if run.finished]
     alike = [run for run in timed if run.images.train_sha256 == points[0].images.train_sha256]
-    todo_work = work_to_do(todo, points).values()
+    amounts = work_of_each(points)
+    left = [amounts[point] for point in todo]
     whole = [run for run in alike or timed if run.manifest.continued_from is None and run.manifest.seconds is not None]
     took = [(run.manifest.seconds or 0) - run.manifest.reading for run in whole]
-    seconds = time_for(todo_work, took, [work_of(run.settings) for run in whole]) / (processes or 1)
+    seconds = time_for(left, took, [work_of(run.settings) for run in whole]) / (processes or 1)
     if whole:
         seconds += max(run.manifest.reading for run in whole)  # once in each process
     if not seconds > 0:
@@ -145,7 +144,7 @@ def show(
     before: dict[PlannedRun, int | None], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
 ) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
-    amounts, n_points, table = work_to_do(list(before), points), len(points), Table(points)
+    amounts, n_points, table = work_of_each(points), len(points), Table(points)
     ends: list[float] = []
     done: list[float] = []
     print(table.line("", {name: name for name in table.widths}, *FIGURES), flush=True)
