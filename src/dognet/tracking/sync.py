@@ -82,10 +82,8 @@ class Recorder:
         self.look()
         for study in {manifest.study for manifest in self.missing.values()} - self.known.keys():
             known = store.recorded(self.uri, self.root, study)
-            if known is None and asking:
-                known = self.store.recorded(study)
-            if known is not None:
-                self.known[study] = known
+            if known or asking:
+                self.known[study] = known or self.store.recorded(study)
         for path, manifest in list(self.missing.items()):
             if self.until(path, manifest) >= entry.start_time(manifest):
                 self.there[path] = self.missing.pop(path)
