@@ -77,7 +77,7 @@ def figures_of(runs: Sequence[RunData]) -> list[str]:
     return list(dict.fromkeys([*first, *(f"final/{name}" for name in names)]))
 
 
-def address(base: str, experiment: str, key: str = "dashboard") -> str:
+def address(base: str, experiment: str, key: str) -> str:
     """Return where the server at ``base`` shows a dashboard."""
     view = f"workflowType=machine_learning&viewStateShareKey={key}&compareRunsMode=CHART"
     return f"{base}/#/experiments/{experiment}/runs?{view}"

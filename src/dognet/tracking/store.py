@@ -167,7 +167,7 @@ class Store:
             ids = {one.name: one.experiment_id for one in found}
             return {name: one for name, one in ids.items() if self.client.search_runs([one], max_results=1)}
 
-    def search(self, study: str, query: str = "") -> Iterator[Entry]:
+    def search(self, study: str, query: str) -> Iterator[Entry]:
         """Yield MLflow's runs of a study that match, including deleted ones."""
         from mlflow.entities import ViewType
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from dognet.errors import UserError, without_password
 from dognet.tracking import dashboard
 from dognet.tracking.address import sqlite_file, store_uri
-from dognet.tracking.store import Store, quiet, studies_of
+from dognet.tracking.store import Store, studies_of
 
 HOST = "dognet.localhost"  # the loopback in a browser; at 127.0.0.1 MLflow's Assistant covers a quarter of the page
 NO_RUNS = "MLflow has no runs yet: dognet trains one, `dognet sync` records what is trained"
@@ -65,7 +65,7 @@ def show(studies: dict[str, str], base: str) -> None:
             print(f"{name:<{max(map(len, studies))}}  {title:<15}  {address}", flush=True)
 
 
-def listen(wanted: int | None = None) -> socket.socket:
+def listen(wanted: int | None) -> socket.socket:
     """Listen on the loopback at the port that is wanted, else at 5000 if nothing listens there, else at a free one."""
     for port in (wanted,) if wanted else (5000, 0):
         with suppress(OSError, OverflowError):
@@ -86,7 +86,6 @@ def serve(uri: str, listener: socket.socket) -> None:
     os.environ.setdefault("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", f"http://{HOST}:{port}")
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.environ |= {"_MLFLOW_SERVER_FILE_STORE": uri, "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true"}
-    quiet()
     with warnings.catch_warnings(action="ignore"):  # MLflow 3.17 on the newest Starlette: a deprecation at every start
         import uvicorn
         from mlflow.server.fastapi_app import app
