@@ -164,10 +164,12 @@ def combine(
             continue
         base, choice, idle = composed_files[files]
         point = {name: NOT_USED if name in idle else value for name, value in point.items()}
+        chosen = {name: value for name, value in point.items() if name not in GROUPS and name not in idle}
         given = [name for name in (*point, *map(name_of, fixed)) if name not in idle]
         try:
-            settings = validate(with_values(base, point), choice, root / "conf", given)
-            grid.append(({name: str(value_of(settings, name, value)) for name, value in point.items()}, settings))
+            settings = validate(with_values(base, chosen), choice, root / "conf", given)
+            effective = {name: attrgetter(name)(settings) for name in chosen}  # 1000 for ITERS=1e3
+            grid.append(({name: str(value) for name, value in (point | effective).items()}, settings))
         except SettingsError as error:
             for line in str(error).splitlines():
                 faults.setdefault(line, []).append(named(point))
@@ -201,21 +203,16 @@ def compose_files(
     return found, faults
 
 
-def with_values(base: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return composed values with those of a point; the files of images and method are composed already."""
+def with_values(base: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return composed values with those that are chosen, such as ``seed`` and ``data.white``."""
     values = base | {group: dict(base[group]) for group in GROUPS}
-    for name, value in point.items():
+    for name, value in chosen.items():
         group, _, own = name.partition(".")
-        if own and value != NOT_USED:
+        if own:
             values[group][own] = value
-        elif name not in GROUPS and value != NOT_USED:
+        else:
             values[name] = value
     return values
-
-
-def value_of(settings: Settings, name: str, chosen: object) -> object:
-    """Return a setting's effective value: 1000 for ITERS=1e3, and the file's name for ``data`` and ``method``."""
-    return chosen if name in GROUPS or chosen == NOT_USED else attrgetter(name)(settings)
 
 
 def concerning(points: Sequence[str], n_points: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from dognet.errors import UserError
@@ -13,7 +14,7 @@ from dognet.runs.folder import PIPELINE, RunError, ended_runs, read_run, run_fol
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
 from dognet.study import Study, read_study, study_files
-from dognet.sweep.grid import points_of_study, value_of
+from dognet.sweep.grid import points_of_study
 
 NOT_RUN = "not run yet"
 
@@ -61,9 +62,8 @@ def members_of_grid(study: Study, root: Path) -> Members:
     members = Members(study, [], {})
     for point in points_of_study(root, study):
         if run := point.run():
-            of_images = [name for name in point.swept if name.startswith("data.")]
-            values = {name: value_of(point.settings, name, point.swept[name]) for name in of_images}
-            members.finished.append((settings_of(run) | values, run))
+            of_images = {name: attrgetter(name)(point.settings) for name in point.swept if name.startswith("data.")}
+            members.finished.append((settings_of(run) | of_images, run))
         else:
             members.missing[point.name] = why_missing(point.folder, point.reason())
     return members
