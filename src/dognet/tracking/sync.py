@@ -208,8 +208,6 @@ def follow(recorder: Recorder) -> NoReturn:
     imports.start()  # it takes seconds: meanwhile the first runs are trained
     while imports.is_alive() and training(0.1):
         pass
-    if not training() and recorder.is_complete():
-        end(recorder, ending)
     while training(RETRY if recorder.trouble else 1 + len(recorder.read) / 1000):  # 1000 run folders take 30 ms
         recorder.catch_up(stop=lambda: not training())
     if not recorder.trouble:
