@@ -38,8 +38,6 @@ def read_once(path: Path, label: str, white: float, stamp: tuple[int, int, int])
         check_digits(form, label)
         table = parse(form, label, white)
         check_cells(form, table, label, white)
-    except ImagesError:
-        raise
     except ValueError as error:  # pandas' parser errors are ValueErrors, and so are those of text that isn't UTF-8
         raise ImagesError(broken(form) or f"{path}: not a CSV file ({str(error).splitlines()[0][:100]})") from error
     pixels = table.drop(columns=label)
