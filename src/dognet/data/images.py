@@ -97,13 +97,11 @@ def check_cells(form: Dialect, table: pd.DataFrame, label: str, white: float) ->
 
 def check_pixels(form: Dialect, name: str, column: pd.Series, white: float) -> None:
     """Raise ImagesError at the first cell of a pixel column that isn't a number in 0..white."""
-    if column.dtype.kind in "iuf":
-        bad = ~((column >= 0) & (column <= white)).to_numpy()  # nan is bad too
-    else:  # text somewhere: look at it cell by cell
-        values = pd.to_numeric(column.astype(str), errors="coerce")
-        bad = ~((values >= 0) & (values <= white)).to_numpy()
-        if not bad.any():
-            bad[:] = True
+    has_text = column.dtype.kind not in "iuf"
+    values = pd.to_numeric(column.astype(str), errors="coerce") if has_text else column
+    bad = ~values.between(0, white).to_numpy()  # nan is bad too
+    if has_text and not bad.any():
+        bad[:] = True
     if bad.any():
         row = int(np.argmax(bad))
         line, cell = look_up(form, row, name)
