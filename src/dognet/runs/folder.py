@@ -90,27 +90,16 @@ def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:
     )
 
 
-def new_manifest(
-    study: str,
-    settings: TrainingSettings,
-    images: ImagesId,
-    *,
-    start: str | None,
-    digest: str | None = None,
-    test_sha256: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Manifest:
+def new_manifest(study: str, settings: TrainingSettings, images: ImagesId, *, start: str | None) -> Manifest:
     """Return what is known of a run before it is trained."""
     return Manifest(
         status="trained",
         study=study,
-        digest=digest,
+        digest=None,
         trajectory=trajectory(settings, images),
         code=code_digest(settings.method.name),
         start=start,
         seconds=None,
-        overrides=overrides,
-        test_sha256=test_sha256,
         provenance=provenance(),
         sha256={},
     )

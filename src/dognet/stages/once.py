@@ -37,15 +37,9 @@ def run_once(
     with folders.alone(folder):
         if not settings.force and (done := folders.finished(folder, name)):
             return done
-        manifest = folders.new_manifest(
-            settings.study,
-            settings,
-            identity,
-            start=folders.now(),
-            digest=name,
-            test_sha256=test_sha256,
-            overrides=tuple(overrides),
-        )
+        known = {"digest": name, "test_sha256": test_sha256, "overrides": tuple(overrides)}
+        manifest = folders.new_manifest(settings.study, settings, identity, start=folders.now())
+        manifest = manifest.model_copy(update=known)
         try:
             manifest = train(settings, identity, data, folder, manifest, report=report)
             evaluate(data, folder)
