@@ -11,7 +11,7 @@ import math
 import re
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -39,11 +39,8 @@ class SettingsError(UserError):
     """Settings that can't be used: one line for each, with the setting, its value and its bound."""
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(str):
     """What a value must be, in words, where type and limits don't say it."""
-
-    words: str
 
 
 def check_plain_name(name: str) -> str:
@@ -274,7 +271,7 @@ def bound(name: str) -> str:
         kind = next(part for part in get_args(kind) if part is not types.NoneType)
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if Bound in limits:
-        return str(limits[Bound].words)
+        return str(limits[Bound])
     if get_origin(kind) is Literal:
         return listed(get_args(kind))
     if kind is bool:
