@@ -9,11 +9,10 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import types
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import annotated_types
 import yaml
@@ -266,21 +265,18 @@ def bound(name: str) -> str:
     field = field_of(name)
     assert field is not None, name
     limits = {type(item): item for item in field.metadata}
-    kind = field.annotation
-    if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
-        kind = next(part for part in get_args(kind) if part is not types.NoneType)
-    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    kinds = {field.annotation, *get_args(field.annotation)}  # of Whole | None both
     if Bound in limits:
         return str(limits[Bound])
-    if get_origin(kind) is Literal:
-        return listed(get_args(kind))
-    if kind is bool:
+    if get_origin(field.annotation) is Literal:
+        return listed(get_args(field.annotation))
+    if bool in kinds:
         return "true or false"
     if annotated_types.Gt in limits:
         return "a positive finite number"
-    if kind in (int, float):
+    if kinds & {int, float, Whole}:
         low, high = limits.get(annotated_types.Ge), limits.get(annotated_types.Le)
-        words = "a whole number" if kind is int else "a number"
+        words = "a number" if float in kinds else "a whole number"
         return words + (f" from {low.ge}" if low else "") + (f" to {power(high.le)}" if high else "")
     return "text"
 
