@@ -168,7 +168,7 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridde
     """
     files = {name: conf / f"{name}.yaml" for name in ("config", "execution")}
     files |= {group: conf / group / f"{name}.yaml" for group, name in chosen.items()}
-    raw = {key: as_dict(OmegaConf.to_container(OmegaConf.load(path), resolve=False)) for key, path in files.items()}
+    raw: dict[str, Any] = {key: OmegaConf.to_container(OmegaConf.load(path)) for key, path in files.items()}
     written = dict(flat({**raw["config"], **raw["execution"], **{group: raw[group] for group in GROUPS}}))
     faults = [
         f"{group}={chosen[group]} is {name} in the first three of the defaults: dvc repro reads that"
@@ -205,11 +205,6 @@ def unused_in(file: str, names: Collection[str], conf: Path) -> set[str]:
     """Return which of these settings the method in this file of conf/method/ does not use."""
     path = conf / "method" / f"{file}.yaml"  # if there is none, Hydra will say so
     return set(unused_by(str(as_written(path).get("name")), names)) if path.is_file() else set()
-
-
-def as_dict(node: object) -> dict[Any, Any]:
-    """Return the settings of a file, without Hydra's list of defaults."""
-    return {key: value for key, value in node.items() if key != "defaults"} if isinstance(node, dict) else {}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
