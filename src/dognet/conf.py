@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
@@ -46,27 +46,6 @@ def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
     return validate(values, choice, root / "conf", list(map(name_of, overrides)))
 
 
-def composed(
-    root: Path, overrides: Sequence[str] = (), swept: Collection[str] = (), config: DictConfig | None = None
-) -> tuple[dict[str, Any], str]:
-    """Return the values that Hydra makes from conf/ and the overrides, and the name of the images' file in conf/data/.
-
-    ``swept`` are settings that get their values later. ``config`` is used if Hydra has made it of these overrides.
-    """
-    if config is None or config.hydra.overrides.task != overrides:
-        config = composition(root, overrides)
-    with as_settings_error():
-        return checked(config, [*swept, *map(name_of, overrides)], root.resolve() / "conf")
-
-
-def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
-    """Return what Hydra makes from conf/ and the overrides, its own settings included."""
-    conf = root.resolve() / "conf"
-    chosen_files(conf)  # Hydra says little about a malformed list of defaults
-    with as_settings_error(), hydra.initialize_config_dir(str(conf), **VERSION_BASE):
-        return hydra.compose("config", list(overrides), return_hydra_config=True)
-
-
 @contextmanager
 def as_settings_error() -> Iterator[None]:
     """Raise as SettingsError what Hydra, OmegaConf or the YAML reader finds wrong meanwhile."""
@@ -76,25 +55,37 @@ def as_settings_error() -> Iterator[None]:
         raise SettingsError(one_line(error)) from error
 
 
-def checked(config: DictConfig, overridden: Collection[str], conf: Path) -> tuple[dict[str, Any], str]:
-    """Return the composed values without Hydra's own settings, and the name of the chosen images' file.
+@as_settings_error()
+def composed(
+    root: Path, overrides: Sequence[str] = (), swept: Collection[str] = (), config: DictConfig | None = None
+) -> tuple[dict[str, Any], str]:
+    """Return the values that Hydra makes from conf/ and the overrides, and the name of the images' file in conf/data/.
 
-    ``overridden`` are the settings that the command line or a study gives; all others must come from the files that
-    DVC looks at.
+    ``swept`` are settings that get their values later. ``config`` is used if Hydra has made it of these overrides.
     """
+    conf = root.resolve() / "conf"
+    if config is None or config.hydra.overrides.task != overrides:
+        config = composition(root, overrides)
     chosen = {group: str(config.hydra.runtime.choices.get(group)) for group in GROUPS}
     for group, name in chosen.items():
         if name.endswith(".yaml"):
             raise SettingsError(f"{group}={name}: write the name of the file in conf/{group}/ without .yaml")
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-    values = OmegaConf.to_container(task, resolve=True)
-    assert isinstance(values, dict)
-    named = {str(name): value for name, value in values.items()}
-    check_origin(named, chosen, overridden, conf)
-    keep_text(named, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
-    if isinstance(named.get("data"), dict):
-        keep_text(named["data"], as_written(conf / "data" / f"{chosen['data']}.yaml"), "data.")
-    return named, chosen["data"]
+    values = cast(dict[str, Any], OmegaConf.to_container(task, resolve=True))
+    check_origin(values, chosen, [*swept, *map(name_of, overrides)], conf)
+    keep_text(values, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
+    if isinstance(values.get("data"), dict):
+        keep_text(values["data"], as_written(conf / "data" / f"{chosen['data']}.yaml"), "data.")
+    return values, chosen["data"]
+
+
+@as_settings_error()
+def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
+    """Return what Hydra makes from conf/ and the overrides, its own settings included."""
+    conf = root.resolve() / "conf"
+    chosen_files(conf)  # Hydra says little about a malformed list of defaults
+    with hydra.initialize_config_dir(str(conf), **VERSION_BASE):
+        return hydra.compose("config", list(overrides), return_hydra_config=True)
 
 
 def one_line(error: BaseException) -> str:
