@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -28,13 +29,12 @@ def warnings(tables: Sequence[tuple[str, pd.DataFrame]], white: float) -> list[s
     return lines
 
 
-def dark(file: str, table: pd.DataFrame, white: float) -> list[str]:
+def dark(file: str, table: pd.DataFrame, white: float) -> Iterator[str]:
     """Warn of pixels in 0..1 where white is 255, or in 0..255 where it is 65535."""
     pixels = table.drop(columns=["label", *index_columns(table)])
     brightest = pixels.max().max()
-    if not brightest <= 1:  # nan where there are no pixels
-        return []
-    return [f"{file}: no pixel is above {brightest * white / 255:g}, where white is {white:g}: is data.white right?"]
+    if brightest <= 1:  # not nan, as where there are no pixels
+        yield f"{file}: no pixel is above {brightest * white / 255:g}, where white is {white:g}: is data.white right?"
 
 
 def index_columns(table: pd.DataFrame) -> list[str]:
@@ -42,7 +42,7 @@ def index_columns(table: pd.DataFrame) -> list[str]:
     return [str(name) for name, column in table.items() if name != "label" and is_index(str(name), column)]
 
 
-def odd_columns(file: str, table: pd.DataFrame) -> list[str]:
+def odd_columns(file: str, table: pd.DataFrame) -> Iterator[str]:
     """Warn of an index, and of columns with one value in all rows, unless it is black or white as in a border."""
     index = index_columns(table)
     pixels = table.drop(columns=["label", *index])
@@ -51,52 +51,41 @@ def odd_columns(file: str, table: pd.DataFrame) -> list[str]:
     if same.all() and len(same):
         raise ImagesError(f"{file}: all images are the same, there is nothing to learn")
     constant = pixels.columns[same & (darkest > 0) & (brightest < brightest.max())].tolist()
-    lines = []
     if index:
-        lines.append(
-            f"{file}: pixel columns that look like an index: {listed(index)}: delete columns that are not pixels"
-        )
+        yield f"{file}: pixel columns that look like an index: {listed(index)}: delete columns that are not pixels"
     if constant:
-        lines.append(f"{file}: pixel columns with one value, neither black nor white, in all rows: {listed(constant)}")
-    return lines
+        yield f"{file}: pixel columns with one value, neither black nor white, in all rows: {listed(constant)}"
 
 
-def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> list[str]:
+def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> Iterator[str]:
     """Warn of labels that look the same, and of those that a file lacks; counts has the rows by label, by file."""
     spellings: dict[str, dict[str, int]] = {}  # rows by label, by what the label looks like
-    for rows in counts.values():
-        for label, n in rows.items():
-            alike = spellings.setdefault(plain(label), {})
-            alike[label] = alike.get(label, 0) + n
-    lines = [
-        f"{', '.join(counts)}: labels that look the same count as different: {with_rows(alike)}"
-        for alike in spellings.values()
-        if len(alike) > 1
-    ]
+    for label, n in sum(map(Counter, counts.values()), Counter()).items():
+        spellings.setdefault(plain(label), {})[label] = n
+    for alike in spellings.values():
+        if len(alike) > 1:
+            yield f"{', '.join(counts)}: labels that look the same count as different: {with_rows(alike)}"
     for file, rows in counts.items():
         there = set(map(plain, rows))
         lacking = {label: n for look, alike in spellings.items() if look not in there for label, n in alike.items()}
         if lacking:
             others = " and ".join(other for other in counts if other != file)
-            lines.append(f"{file}: labels that are only in {others}: {with_rows(lacking)}")
-    return lines
+            yield f"{file}: labels that are only in {others}: {with_rows(lacking)}"
 
 
-def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFrame) -> list[str]:
+def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFrame) -> Iterator[str]:
     """Warn of images that the network sees in training too, whatever their label."""
     if train.size + table.size > MOST_CELLS:
-        return []
+        return
     hashes = [
         pd.util.hash_pandas_object(each.drop(columns="label").astype(float).abs(), index=False)  # abs: -0 is 0
         for each in (train, table)
     ]
     in_both = hashes[0][hashes[0].isin(hashes[1])]  # first: a set of the test images is smaller
     n = int(hashes[1].isin(in_both).sum())
-    if not n:
-        return []
-    return [
-        f"{file}: {n} of {len(table)} images are in {train_file} too: accuracy on them says nothing about new images"
-    ]
+    if n:
+        of_all = f"{n} of {len(table)} images are in {train_file} too"
+        yield f"{file}: {of_all}: accuracy on them says nothing about new images"
 
 
 def plain(label: str) -> str:
