@@ -23,23 +23,17 @@ def whole_run() -> Run:
     return read_run(PIPELINE)
 
 
-def record(run: Run, uri: str, root: Path) -> str:
-    """Record the run with its pictures in MLflow's store at ``uri`` and return the run's id there."""
-    store = Store(uri, root)
-    run_id = store.add_pictures(run.folder)
-    dashboard.save(store, run.folder.name)
-    return run_id
-
-
 @stage("track")
 def main() -> None:
-    """Record the pipeline's run folder; the marker that the stage writes holds its digest."""
+    """Record the pipeline's run with its pictures; the marker that the stage writes holds its digest."""
     run, root = whole_run(), project_root()
     uri = locate(compose(Path()).tracking_uri, root)
     if uri == "none":
         message = "tracking_uri is none: nothing is recorded"
     else:
-        message = f"MLflow has it as run {record(run, uri, root)} of the experiment {PIPELINE.name}"
+        store = Store(uri, root)
+        message = f"MLflow has it as run {store.add_pictures(PIPELINE)} of the experiment {PIPELINE.name}"
+        dashboard.save(store, PIPELINE.name)
     write(PIPELINE / "tracked", f"{run.figures.digest}\n")
     print(message)
 
