@@ -299,15 +299,12 @@ def longest_shorter(folder: Path, settings: TrainingSettings, images: ImagesId) 
     """
     wanted = trajectory(settings, images), images.content
     pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")
-    candidates = [(iterations_of(path), path) for path in folder.parent.glob(pattern)]
-    for ITERS, path in sorted(candidates, reverse=True):
-        if 0 <= ITERS < settings.ITERS:
-            try:
-                run = read_run(path)
-            except RunError:
-                continue
-            there = run.manifest.trajectory, run.images.content
-            if run.finished and there == wanted and run.settings.ITERS == ITERS:
+    shorter = [path for path in folder.parent.glob(pattern) if 0 <= iterations_of(path) < settings.ITERS]
+    for path in sorted(shorter, key=iterations_of, reverse=True):
+        with suppress(RunError):
+            run = read_run(path)
+            there = run.manifest.trajectory, run.images.content, run.settings.ITERS
+            if run.finished and there == (*wanted, iterations_of(path)):
                 return run
     return None
 
