@@ -96,8 +96,6 @@ class Method(Model):
     @classmethod
     def check(cls, values: object) -> dict[str, Any]:
         """Return the settings, completed with the defaults; ValueError names what is wrong."""
-        if isinstance(values, Method):
-            return values.model_dump()
         if not isinstance(values, dict):
             raise ValueError(f"method must be a name and its settings, got {values!r}")
         try:
