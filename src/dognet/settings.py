@@ -307,13 +307,12 @@ def describe_error(error: ValidationError) -> list[str]:
     lines = []
     for fault in error.errors(include_url=False):
         place = [str(part) for part in fault["loc"]]
-        if place == ["method"]:
-            lines += str(fault["ctx"]["error"]).splitlines()
-            continue
         kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, not a setting's name
         name = ".".join(place) if fault["type"] not in ("union_tag_invalid", "union_tag_not_found") else "data.kind"
         value = fault["input"].get("kind") if name == "data.kind" else fault["input"]
         match fault["type"]:
+            case "value_error" if place == ["method"]:
+                lines += str(fault["ctx"]["error"]).splitlines()
             case "missing" | "union_tag_not_found":
                 lines.append(f"{name} must be given: {bound(name)}")
             case "extra_forbidden" if kind and name in names():
