@@ -81,13 +81,10 @@ def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:
     for name in ("run.json", *FILES, *pictures, "traceback.txt"):
         if not (folder / name).is_dir():  # a folder there is not ours; writing the file will say so
             (folder / name).unlink(missing_ok=True)
-    described = settings.model_dump(include=set(TrainingSettings.model_fields)) | {
-        "data": images.model_dump(mode="json", exclude_none=True)
-    }
-    write(
-        folder / "config.yaml",
-        yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120),
-    )
+    described = settings.model_dump(include=set(TrainingSettings.model_fields))
+    described["data"] = images.model_dump(mode="json", exclude_none=True)
+    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    write(folder / "config.yaml", text)
 
 
 def new_manifest(study: str, settings: TrainingSettings, images: ImagesId, *, start: str | None) -> Manifest:
@@ -133,9 +130,8 @@ def fail(folder: Path, settings: TrainingSettings, images: ImagesId, manifest: M
     """Save a failed run: its settings, its error in run.json, the traceback beside it."""
     begin(folder, settings, images)
     write(folder / "traceback.txt", "".join(traceback.format_exception(error)))
-    write_manifest(
-        folder, manifest.model_copy(update={"status": "failed", "error": f"{type(error).__name__}: {error}"})
-    )
+    update = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+    write_manifest(folder, manifest.model_copy(update=update))
 
 
 def now() -> str:
@@ -147,14 +143,13 @@ def now() -> str:
 def provenance() -> Provenance:
     """Return where this process makes its runs: git commit and whether it is dirty, DVC experiment, versions, host."""
     changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)experiments", ":(top,exclude)dvc.lock")
+    packages = {name: metadata.version(name) for name in ("dognet", "numpy", "pandas")}
     return Provenance(
         git_commit=git("rev-parse", "HEAD"),
         git_dirty=None if changed is None else bool(changed),
         dvc_revision=os.environ.get("DVC_EXP_BASELINE_REV"),
         dvc_experiment=os.environ.get("DVC_EXP_NAME"),
-        versions=Versions(
-            python=platform.python_version(), **{name: metadata.version(name) for name in ("dognet", "numpy", "pandas")}
-        ),
+        versions=Versions(python=platform.python_version(), **packages),
         host=platform.node(),
     )
 
