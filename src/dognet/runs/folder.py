@@ -104,12 +104,10 @@ def new_manifest(study: str, settings: TrainingSettings, images: ImagesId, *, st
 
 def trained_manifest(folder: Path) -> Manifest:
     """Return what stage train wrote about the weights in ``folder``, or a new manifest if DVC restored the weights."""
-    try:
+    with suppress(RunError):  # DVC restores only its outs, and run.json is not one
         manifest = read_manifest(folder)
         if manifest.sha256.get("weights.npz") == sha256(folder / "weights.npz"):
             return manifest.model_copy(update={"status": "trained"})
-    except RunError:
-        pass  # DVC restores only its outs, and run.json is not one
     return new_manifest(folder.name, *read_config(folder), start=None)
 
 
