@@ -8,19 +8,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
 
 from dognet.pictures import heatmap, lines
 from dognet.runs.run import Run
 from dognet.settings import listed
 from dognet.sweep.grid import named
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CURVES = 12  # in a picture: no more colours can be distinguished
 LISTED = 10  # seeds: with more, a table has the range of the accuracies
