@@ -184,7 +184,8 @@ def bring_lecture(data: Lecture, root: Path) -> None:
     names = {"simple_images_train.csv": data.train_sha256, "simple_images_test.csv": data.test_sha256}
     folder = root / RAW_LECTURE
     if not all((folder / name).is_file() for name in names):
-        pull(root)
+        pull = [sys.executable, "-P", "-m", "dvc", "pull", "data.dvc"]  # from the project's DVC remote, if it has one
+        subprocess.run(pull, cwd=root, stdin=subprocess.DEVNULL, capture_output=True)
     if not all((folder / name).is_file() for name in names):
         download(data, folder, list(names))
     for name, expected in names.items():
@@ -193,14 +194,6 @@ def bring_lecture(data: Lecture, root: Path) -> None:
                 f"{folder / name}: not the course's file, its sha256 differs from the one in conf/data/: delete it, "
                 "then fetch again"
             )
-
-
-def pull(root: Path) -> None:
-    """Pull data.dvc from the project's DVC remote, where it has one."""
-    dvc = [sys.executable, "-P", "-m", "dvc"]
-    remotes = subprocess.run([*dvc, "remote", "list"], cwd=root, capture_output=True, text=True)
-    if remotes.stdout.strip():
-        subprocess.run([*dvc, "pull", "data.dvc"], cwd=root, capture_output=True)
 
 
 def download(data: Lecture, folder: Path, names: list[str]) -> None:
