@@ -84,8 +84,8 @@ def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFr
     in_both = hashes[0][hashes[0].isin(hashes[1])]  # first: a set of the test images is smaller
     n = int(hashes[1].isin(in_both).sum())
     if n:
-        of_all = f"{n} of {len(table)} images are in {train_file} too"
-        yield f"{file}: {of_all}: accuracy on them says nothing about new images"
+        found = f"{n} of {len(table)} images are in {train_file} too"
+        yield f"{file}: {found}: accuracy on them says nothing about new images"
 
 
 def plain(label: str) -> str:
