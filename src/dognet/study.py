@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dognet.errors import UserError
-from dognet.settings import PLAIN_NAME, SettingsError, TrainingSettings, as_written, bound, is_sweepable
+from dognet.settings import PLAIN_NAME, TrainingSettings, as_written, bound, is_sweepable
 
 SOLVED = 0.99  # the test accuracy from which a run has solved its task, unless the study gives another
 
@@ -59,11 +59,7 @@ def find_study(name: str, root: Path) -> Study:
 
 def read_study(path: Path) -> Study:
     """Read a study file and check that it holds settings and a grid, and nothing else."""
-    try:
-        values = as_written(path)
-    except SettingsError as error:
-        raise UserError(str(error)) from error
-    name = path.parent.name
+    values, name = as_written(path), path.parent.name
     if not PLAIN_NAME.fullmatch(name):
         raise UserError(f"{path}: a study's folder must be {bound('study')}")
     match values:
