@@ -133,11 +133,9 @@ def opened_text(path: Path, encoding: str) -> Iterator[IO[str]]:
             yield io.TextIOWrapper(file, encoding, newline="")
     except UnicodeError as error:
         with opened(path) as file:
-            lines = file.read().decode(encoding, errors="replace").split("\n")
-        row = next((number for number, line in enumerate(lines, 1) if "\N{REPLACEMENT CHARACTER}" in line), len(lines))
-        kind = "UTF-16" if encoding == "utf-16" else "UTF-8"
-        reason = getattr(error, "reason", error)
-        raise ImagesError(f"{path}, row {row}: not {kind} text ({reason}): {SAVE}") from error
+            readable, _, _ = file.read().decode(encoding, errors="replace").partition("\N{REPLACEMENT CHARACTER}")
+        row, kind = readable.count("\n") + 1, encoding.removesuffix("-sig").upper()
+        raise ImagesError(f"{path}, row {row}: not {kind} text ({getattr(error, 'reason', error)}): {SAVE}") from error
 
 
 def is_data(names: list[str]) -> bool:
