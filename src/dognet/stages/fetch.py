@@ -92,11 +92,8 @@ def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
     if isinstance(data, Generated):
         rows = {"train": data.train_rows, "test": data.test_rows}
         rows["validation"] = validation.number_of(data.validation, data.train_rows)
-        streams = np.random.SeedSequence(data.seed).spawn(3)  # one a part: more of one changes no other
-        return {
-            part: generate.generate(n_images, np.random.default_rng(stream))
-            for (part, n_images), stream in zip(rows.items(), streams, strict=True)
-        }
+        rngs = np.random.default_rng(data.seed).spawn(3)  # one a part: more of one changes no other
+        return {part: generate.generate(n, rng) for (part, n), rng in zip(rows.items(), rngs, strict=True)}
     train_file, test_file = input_files(settings, root)
     for name, file in (("train", train_file), ("test", test_file)):
         if not file.is_file():
