@@ -7,7 +7,6 @@ and the reference of settings are derived from the field.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -279,9 +278,9 @@ def bound(name: str) -> str:
     return "text"
 
 
-def power(number: float) -> str:
+def power(number: int) -> str:
     """Return 1000000 as 10^6, and other numbers as they are."""
-    exponent = round(math.log10(number)) if number > 10**5 else 0
+    exponent = len(str(number)) - 1
     return f"10^{exponent}" if exponent > 5 and 10**exponent == number else str(number)
 
 
