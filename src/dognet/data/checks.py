@@ -20,13 +20,11 @@ def warnings(tables: Sequence[tuple[str, pd.DataFrame]], white: float) -> list[s
 
     Raises ImagesError where all training images are the same.
     """
-    (train_file, train), *others = tables
+    (train_file, train), (test_file, test) = tables
     lines = [line for file, table in tables for line in dark(file, table, white)]
     lines += odd_columns(train_file, train)
     lines += odd_labels({file: table["label"].value_counts().to_dict() for file, table in tables})
-    for file, table in others:
-        lines += duplicates(train_file, train, file, table)
-    return lines
+    return [*lines, *duplicates(train_file, train, test_file, test)]
 
 
 def dark(file: str, table: pd.DataFrame, white: float) -> Iterator[str]:
@@ -73,19 +71,19 @@ def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> Iterator[str]:
             yield f"{file}: labels that are only in {others}: {with_rows(lacking)}"
 
 
-def duplicates(train_file: str, train: pd.DataFrame, file: str, table: pd.DataFrame) -> Iterator[str]:
+def duplicates(train_file: str, train: pd.DataFrame, test_file: str, test: pd.DataFrame) -> Iterator[str]:
     """Warn of images that the network sees in training too, whatever their label."""
-    if train.size + table.size > MOST_CELLS:
+    if train.size + test.size > MOST_CELLS:
         return
     hashes = [
         pd.util.hash_pandas_object(each.drop(columns="label").astype(float).abs(), index=False)  # abs: -0 is 0
-        for each in (train, table)
+        for each in (train, test)
     ]
     in_both = hashes[0][hashes[0].isin(hashes[1])]  # first: a set of the test images is smaller
     n = int(hashes[1].isin(in_both).sum())
     if n:
-        found = f"{n} of {len(table)} images are in {train_file} too"
-        yield f"{file}: {found}: accuracy on them says nothing about new images"
+        found = f"{n} of {len(test)} images are in {train_file} too"
+        yield f"{test_file}: {found}: accuracy on them says nothing about new images"
 
 
 def plain(label: str) -> str:
