@@ -48,7 +48,9 @@ def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     """
     folder = root / "data" / settings.source
     check_not_own(folder, input_files(settings, root))
-    known = read_fetched(folder)
+    known = None
+    with suppress(OSError, ValidationError):  # none yet, or not a valid one
+        known = Fetched.model_validate_json((folder / "fetched.json").read_bytes())
     if known is None or known.key != key_of(settings, folder, stamps(input_files(settings, root))):
         known = make(settings, root, command)
     check_labels(known, settings)
@@ -128,14 +130,6 @@ def key_of(settings: Settings, folder: Path, inputs: Stamps) -> str:
 def stamps(files: Iterable[Path]) -> Stamps:
     """Return the sizes and times of files, None for one that is absent."""
     return [stamp(file) if file.is_file() else None for file in files]
-
-
-def read_fetched(folder: Path) -> Fetched | None:
-    """Return the data folder's record of what it was made from; None if there is no valid one."""
-    try:
-        return Fetched.model_validate_json((folder / "fetched.json").read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def check_columns(train: pd.DataFrame, test: pd.DataFrame, train_file: Path, test_file: Path) -> None:
