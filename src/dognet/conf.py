@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -145,10 +145,9 @@ def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object
 @functools.lru_cache(maxsize=16)
 def usual_data(path: Path) -> Data | None:
     """Return the images that a file in conf/data/ describes; None if the command line must complete it."""
-    try:
+    with suppress(ValidationError):
         return TypeAdapter(Data).validate_python(as_written(path))
-    except ValidationError:
-        return None
+    return None
 
 
 def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridden: Collection[str], conf: Path) -> None:

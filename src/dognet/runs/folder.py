@@ -158,11 +158,9 @@ def git(*words: str) -> str | None:
     The project may belong to another user, which Git would refuse: we run its code anyway.
     """
     command = ["git", "-c", "safe.directory=*", *words]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
 
 
 # --- read
@@ -267,10 +265,9 @@ def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
 
 def written_at(folder: Path) -> int | None:
     """Return when the folder's run.json was written, in nanoseconds since 1970; None if there is none."""
-    try:
+    with suppress(FileNotFoundError, NotADirectoryError):
         return (folder / "run.json").stat().st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    return None
 
 
 def run_folders(folder: Path) -> list[Path]:
