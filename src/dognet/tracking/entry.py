@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 POINTS = 120  # of a curve: more took half of the recording time, and the page draws them no better
 WITHOUT_SEED = "settings"  # the tag shared by runs that differ only in their seed
-SHORT = {"hiddenNodes": "h", "stepSize": "s", "ITERS": "i"}  # in a run's name
 NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: no parameter
 Identity = tuple[str, str]  # the tag by which MLflow knows a run, and its value
 
@@ -45,12 +44,20 @@ def times(run: Run) -> tuple[int, int]:
     return start, start + round(1000 * (run.manifest.seconds or 0))
 
 
+def short_names() -> dict[str, str]:
+    """Return a short name for each setting: its first letter, or all of it where an earlier one has that letter."""
+    short: dict[str, str] = {}
+    for name in TrainingSettings.model_fields:
+        short[name] = name if name[0].lower() in short.values() else name[0].lower()
+    return short
+
+
 def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> str:
     """Return the name of a run on MLflow's page, short enough for a legend of many: settings that are not default."""
-    words = []
+    short, words = short_names(), []
     for name, value in settings.training(defaults=False).items():
         if name != omit:
-            words.append(value if isinstance(value, str) else f"{SHORT.get(name, name.rpartition('.')[2])}{value}")
+            words.append(value if isinstance(value, str) else f"{short.get(name, name.rpartition('.')[2])}{value}")
     return " ".join([*words, *({images.source} - {"generated"})])
 
 
