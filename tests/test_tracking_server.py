@@ -356,6 +356,7 @@ def test_a_slow_server_is_reported_and_the_rest_is_recorded_later_once(
         assert len([run for run in ended_runs(project / "experiments") if run.finished]) == 6
         line = r"dognet: \d runs are not recorded in MLflow \(.*: slow: \d recorded in \d+ s\): `dognet sync` .*\n"
         assert re.fullmatch(line, answer.stderr)
+        time.sleep(3)  # the recorder's last request may still be under way
         run("dognet", "sync", "--tracking-uri", uri)
         recorded = [one for one in found(MlflowClient(tracking_uri=uri), "slow") if one.info.status == "FINISHED"]
         assert len({one.data.tags["digest"] for one in recorded}) == len(recorded) == 6

@@ -177,6 +177,11 @@ def test_dognet_sync_tells_what_it_did_in_one_line(run: Run) -> None:
     assert (again.stdout, again.stderr) == ("0 recorded, 12 were there\n", "")
 
 
+def test_a_command_that_has_ended_leaves_the_store_in_one_file(grid: Path) -> None:
+    run_in(grid)("dognet", "sync", PYTHONPATH=str(grid / "src"))  # no fork: how Python itself ends
+    assert {path.name for path in grid.glob("mlflow.db*")} == {"mlflow.db", "mlflow.db.lock"}
+
+
 def test_dognet_sync_takes_the_folders_that_are_named(grid: Path, sync: Sync) -> None:
     assert sync(*folders(grid)[:2]) == ("2 recorded, 0 were there\n", "")
 
