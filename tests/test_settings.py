@@ -454,6 +454,12 @@ def test_nothing_is_filled_in_into_text(conf: Path) -> None:
     ]
 
 
+def test_an_edit_of_conf_is_seen_at_once(conf: Path) -> None:
+    assert composed("data=csv").source == "csv"
+    replace(conf / "data" / "csv.yaml", "white: 255 ", "white: 1.0 ")
+    assert composed("data=csv").source == "csv"
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

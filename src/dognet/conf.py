@@ -16,6 +16,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from pydantic import TypeAdapter, ValidationError
 from yaml import YAMLError
 
+from dognet.files import stamp
 from dognet.runs.digest import hash_of
 from dognet.settings import (
     PLAIN_NAME,
@@ -136,14 +137,15 @@ def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = 
 
 def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:
     """Return the name of the images' folder in data/: images that differ from those in conf/ have their own folder."""
-    usual = usual_data(conf / "data" / f"{choice}.yaml") or settings.data
+    file = conf / "data" / f"{choice}.yaml"
+    usual = usual_data(file, stamp(file)) or settings.data
     made, usually = (data.model_dump(exclude={"positive"}, exclude_defaults=True) for data in (settings.data, usual))
     source = choice if made == usually else f"{choice}-{hash_of(made)[:8]}"
     return {"source": source, "usual_positive": settings.data.positive == usual.positive}
 
 
 @functools.lru_cache(maxsize=16)
-def usual_data(path: Path) -> Data | None:
+def usual_data(path: Path, stamp: tuple[int, int, int]) -> Data | None:
     """Return the images that a file in conf/data/ describes; None if the command line must complete it."""
     with suppress(ValidationError):
         return TypeAdapter(Data).validate_python(as_written(path))
