@@ -41,10 +41,11 @@ def dognet(X: Array, y: Array, W1: Array, W2: Array, threads: int) -> Callable[[
 
     from dognet.network.blocks import Images
     from dognet.network.methods.gradient_descent import GradientDescent
+    from dognet.network.nnet import with_ones
     from dognet.network.training import State
 
     map_parts = map if threads == 1 else ThreadPoolExecutor(threads).map
-    images = Images(np.vstack([X.T / 255, np.ones(len(X))]), y.astype(float), W1.shape[1], map_parts)
+    images = Images(with_ones(X, float), y.astype(float), W1.shape[1], map_parts)
     state, method = State(W1.copy(), W2.copy()), GradientDescent()
 
     def step() -> tuple[Array, Array]:

@@ -1,12 +1,14 @@
 """The images of a training as every method sees them: mean loss and mean gradient, in blocks and on several threads.
 
-A *part* is what one thread computes. A *block* is a piece of a part whose hidden values fit the processor's cache. Both
-depend on the shape alone, and parts are added in their order: the number of threads does not change the result.
+A *part* is what one thread computes. A *block* is a piece of a part that fits the processor's cache. Both depend on the
+shape alone, and parts are added in their order: the number of threads does not change the result.
 """
 
 from __future__ import annotations
 
+import math
 import operator
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from dognet.network.gradient import Array, gradient, score
+from dognet.network.gradient import Array, gradient, score, workspace
 
-CACHE = 2**14  # values of H in a block, 128 KiB
-PIXELS = 2**18  # most values of X1 in a block, 2 MiB: at 60,000 x 784 and 4 nodes 1.4 times as fast as unlimited
+CACHE = 2**18  # numbers in a block, 2 MiB; smaller ones keep threads waiting for each other: they share Python's lock
+DIRECT = 10**6  # multiplications in a product; more, and OpenBLAS copies the factors first, even where it has AVX-512
 IMAGES = 512  # fewest in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
+FEW = 300  # fewest where that makes the products direct: at 60,000 x 784 and 4 nodes 1.7 times as fast as 512
 PARTS = 16  # at most, so that their gradients take little memory
-VALUES = 50_000  # fewest in a part, H's and an eighth of X1's: at 4,000 x 64 and 4 nodes one is 1.8 times as fast as 7
+VALUES = 100_000  # fewest in a part, H's and an eighth of X1's: smaller ones are not worth a thread
 
 
 class Images:
@@ -30,11 +33,19 @@ class Images:
     ``map_parts`` is ``map``, or the same on several threads.
     """
 
-    def __init__(self, X1: Array, y: Array, h: int, map_parts: Callable[..., Iterable[Any]] = map) -> None:
+    def __init__(
+        self,
+        X1: Array,
+        y: Array,
+        h: int,
+        map_parts: Callable[..., Iterable[Any]] = map,
+        workspaces: Workspaces | None = None,
+    ) -> None:
         self.X1, self.y, self.h = X1, y, h
         parts = [(X1[:, part], y[part]) for part in image_parts(len(y), len(X1), h)]
         self.parts = [[(X[:, some], y[some]) for some in image_blocks(len(y), len(X), h)] for X, y in parts]
         self.map_parts = map_parts if len(parts) > 1 else map
+        self.workspaces = workspaces or Workspaces(min(len(y), block_size(len(X1), h)), h, X1.dtype)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -42,7 +53,9 @@ class Images:
 
     def some(self, which: Array) -> Images:
         """Return the images with these numbers."""
-        return Images(self.X1.take(which, axis=1), self.y[which], self.h, self.map_parts)
+        X1 = self.X1  # ``take`` would copy all of it first if it were not in C's order
+        some = X1.take(which, axis=1) if X1.flags.c_contiguous else X1.T.take(which, axis=0).T
+        return Images(some, self.y[which], self.h, self.map_parts, self.workspaces)
 
     def score(self, W1: Array, W2: Array) -> tuple[float, float]:
         """Return the mean log loss in nats and the share of right answers."""
@@ -57,12 +70,20 @@ class Images:
         return dW1, dW2
 
     def sum_over(self, function: Callable[..., tuple[Any, ...]], W1: Array, W2: Array) -> tuple[Any, ...]:
-        """Return what ``function(X1, y, W1, W2)`` gives, summed over all images part by part."""
+        """Return what ``function(X1, y, W1, W2, memory)`` gives, summed over all images part by part."""
 
         def sum_part(blocks: list[tuple[Array, Array]]) -> tuple[Any, ...]:
-            return add_up(function(X1, y, W1, W2) for X1, y in blocks)
+            memory = self.workspaces.mine
+            return add_up(function(X1, y, W1, W2, memory) for X1, y in blocks)
 
         return add_up(self.map_parts(sum_part, self.parts))
+
+
+class Workspaces(threading.local):
+    """A ``workspace`` for each thread: to get new memory for each block can take 3 times as long as to compute it."""
+
+    def __init__(self, n: int, h: int, dtype: Any) -> None:  # called once in each thread
+        self.mine = workspace(n, h, dtype)
 
 
 def add_up(terms: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -76,8 +97,14 @@ def image_parts(n: int, rows: int, h: int) -> list[slice]:
 
 
 def image_blocks(n: int, rows: int, h: int) -> list[slice]:
-    """Cut n images, of which X1 has so many ``rows``, into blocks that stay in the cache with their hidden values."""
-    return cut(n, n // max(IMAGES, min(CACHE // h, PIXELS // rows)))
+    """Cut n images, of which X1 has so many ``rows``, into blocks."""
+    return cut(n, math.ceil(n / block_size(rows, h)))
+
+
+def block_size(rows: int, h: int) -> int:
+    """Return how many images stay in the cache with all that is computed of them."""
+    fit, direct = CACHE // (rows + 2 * h + 2), DIRECT // (rows * h)
+    return min(fit, direct) if direct >= FEW else max(fit, IMAGES)
 
 
 def cut(n: int, pieces: int) -> list[slice]:

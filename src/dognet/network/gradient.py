@@ -30,42 +30,55 @@ def logloss(yhat: Any, y: Any) -> Array:
         return np.where(y == 0, 0, -y * np.log(yhat)) + np.where(y == 1, 0, (y - 1) * np.log1p(-yhat))
 
 
-def forward(X1: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
-    """Return X2 and yhat of the images X1."""
-    X2 = np.empty((len(W2), X1.shape[1]), W1.dtype)  # (h+1, n)
+def workspace(n: int, h: int, dtype: Any) -> Array:
+    """Return memory for all that is computed of n images and their h hidden values."""
+    return np.empty(n * (2 * h + 2), dtype)
+
+
+def forward(X1: Array, W1: Array, W2: Array, memory: Array | None = None) -> tuple[Array, Array, Array]:
+    """Return X2 and yhat of the images X1, and room for as many numbers as H has.
+
+    All three lie in ``memory``, a ``workspace`` which the next call writes over; without it they are new.
+    """
+    h, n = W1.shape[1], X1.shape[1]
+    if memory is None:
+        memory = workspace(n, h, W1.dtype)
+    rows = memory[: n * (2 * h + 2)].reshape(2 * h + 2, n)
+    X2, yhat, room = rows[: h + 1], rows[h + 1 : h + 2], rows[h + 2 :]  # (h+1, n), (1, n), (h, n)
     X2[-1] = 1
-    minus_Z1 = np.matmul(-W1.T, X1, out=X2[:-1])  # (h, n), in the place of H
+    minus_Z1 = np.matmul(-W1.T, X1, out=X2[:-1])  # in the place of H
     logistic_of_minus(minus_Z1)
-    yhat = logistic_of_minus(-W2.T @ X2)  # (1, n)
-    return X2, yhat
+    minus_Z2 = np.matmul(-W2.T, X2, out=yhat)
+    logistic_of_minus(minus_Z2)
+    return X2, yhat, room
 
 
-def logistic_of_minus(Z: Array) -> Array:
-    """Turn -Z into logistic(Z) in place, and return it."""
+def logistic_of_minus(Z: Array) -> None:
+    """Turn -Z into logistic(Z) in place."""
     np.exp(Z, out=Z)
     Z += 1
-    return np.divide(1, Z, out=Z)
+    np.divide(1, Z, out=Z)
 
 
-def gradient(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[Array, Array]:
+def gradient(X1: Array, y: Array, W1: Array, W2: Array, memory: Array | None = None) -> tuple[Array, Array]:
     """Return dW1 / W2 and dW2, summed over the images X1 with y (n,), which is 0 or 1.
 
     W2 is the same for every image: the caller multiplies by it once. ``np.dot`` lets other threads compute meanwhile;
     ``@`` does not if the result has fewer than 500 numbers.
     """
-    X2, yhat = forward(X1, W1, W2)  # (h+1, n), (1, n)
+    X2, yhat, room = forward(X1, W1, W2, memory)  # (h+1, n), (1, n), (h, n)
     H = X2[:-1]  # (h, n)
-    dZ2 = yhat - y  # (1, n)
+    dZ2 = np.subtract(yhat, y, out=yhat)  # (1, n)
     dW2 = np.dot(X2, dZ2.T)  # (h+1, 1)
-    dZ1_by_W2 = 1 - H  # (h, n)
+    dZ1_by_W2 = np.subtract(1, H, out=room)  # (h, n)
     dZ1_by_W2 *= H
     dZ1_by_W2 *= dZ2
     dW1_by_W2 = np.dot(X1, dZ1_by_W2.T)  # (p+1, h)
     return dW1_by_W2, dW2
 
 
-def score(X1: Array, y: Array, W1: Array, W2: Array) -> tuple[float, int]:
+def score(X1: Array, y: Array, W1: Array, W2: Array, memory: Array | None = None) -> tuple[float, int]:
     """Return the log loss in nats, summed over the images, and the number of images classified correctly."""
-    yhat = forward(X1, W1, W2)[1][0]  # (n,)
+    yhat = forward(X1, W1, W2, memory)[1][0]  # (n,)
     loss = 0 - np.log(np.where(y == 1, yhat, 1 - yhat)).sum()  # 0 and not -0 where all are certain
     return float(loss), int(((yhat > 0.5) == y).sum())

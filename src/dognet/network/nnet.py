@@ -36,6 +36,8 @@ from dognet.network.gradient import Array, forward
 from dognet.network.methods.gradient_descent import GradientDescent
 from dognet.network.training import Method, Report, State, train
 
+WIDE = 64  # pixels; at 784, and 4 hidden nodes, iterations then take 0.6 times as long
+
 
 class NNet:
     """A two-layer network that tells two classes of images apart.
@@ -151,9 +153,10 @@ class NNet:
         if X.shape[1] != len(W1) - 1:
             raise InputError(f"X must have {len(W1) - 1} columns, one a pixel, got {X.shape[1]}")
         X1 = with_ones(X, W1.dtype)
+        yhat = np.empty(len(X), W1.dtype)  # (n,)
         with one_blas_thread(), np.errstate(over="ignore"):
-            blocks = [forward(X1[:, block], W1, W2)[1][0] for block in image_blocks(len(X), *W1.shape)]
-        yhat = np.concatenate(blocks)  # (n,)
+            for block in image_blocks(len(X), *W1.shape):
+                yhat[block] = forward(X1[:, block], W1, W2)[1]
         if type == "probs":
             return yhat
         return self._known_classes()[(yhat > 0.5).astype(int)]
@@ -201,8 +204,8 @@ class NNet:
 
 
 def with_ones(X: Array, dtype: Any) -> Array:
-    """Return X1 (p+1, n) of the images X (n, p)."""
-    X1 = np.ones((X.shape[1] + 1, len(X)), dtype)
+    """Return X1 (p+1, n) of the images X (n, p); BLAS is faster where each wide image is one piece of memory."""
+    X1 = np.ones((X.shape[1] + 1, len(X)), dtype, order="F" if X.shape[1] >= WIDE else "C")
     np.divide(X.T, 255, out=X1[:-1], casting="same_kind")
     return X1
 
