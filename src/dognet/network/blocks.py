@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,14 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     Without threadpoolctl, set OPENBLAS_NUM_THREADS=1 (MKL_NUM_THREADS=1) before NumPy loads instead.
     """
     try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        return libraries().limit(limits=1, user_api="blas")
     except ImportError:
         return nullcontext()
-    return threadpool_limits(1, "blas")
+
+
+@cache
+def libraries() -> Any:
+    """Return threadpoolctl's controller of the libraries that are loaded; to find them takes 3 ms."""
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()

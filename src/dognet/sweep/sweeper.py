@@ -20,6 +20,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -141,7 +142,7 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
     settings = small_config(config, todo[0].settings.study)
     launcher.setup(hydra_context=context, task_function=work, config=settings)
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
-        launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
+        launcher.joblib |= {"initializer": prepare_worker, "initargs": (os.getpid(),)}
         threading.excepthook = error_in_thread
     before = {point: written_at(point.folder) for point in todo}
     errors: dict[PlannedRun, str | None] = {}
@@ -171,6 +172,15 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
         for point in todo
         if point not in ended or not point.run()  # with force, the run of before may still be there
     }
+
+
+def prepare_worker(parent: int) -> None:
+    """Let a process of joblib's end with its sweep, and take over none of Hydra's singletons: no run needs them.
+
+    Taking them over, Hydra (1.3.8) looks for all plugins again: 0.4 s before the first run, 0.02 s before each other.
+    """
+    end_with(parent)
+    Singleton.set_state = staticmethod(lambda state: None)  # type: ignore[method-assign]
 
 
 def error_in_thread(error: threading.ExceptHookArgs) -> None:
