@@ -17,6 +17,7 @@ from dognet.conf import compose
 from dognet.data import generate, images
 from dognet.files import sha256
 from dognet.network import InputError, Method, NNet, methods
+from dognet.network.blocks import image_parts
 from dognet.network.methods import make
 from dognet.network.methods.gradient_descent import GradientDescent
 from dognet.network.methods.minibatches import Minibatches
@@ -156,10 +157,13 @@ def test_the_state_of_another_method_is_refused() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 def test_threads_change_no_bit_of_any_method(method: Method) -> None:
     X, y = some_images(9000)
+    assert len(image_parts(9000, 5, 64)) == 5
+    if isinstance(method, Minibatches):
+        method = Minibatches(batchSize=8000, momentum=method.momentum)
     results = set()
     for threads in (1, 2, 3):
         net = NNet()
-        net.fit(X, y, 16, 0.7, 5, 4, method=method, threads=threads)
+        net.fit(X, y, 64, 0.7, 5, 4, method=method, threads=threads)
         results.add(net.W1.tobytes() + net.W2.tobytes())
     assert len(results) == 1
 

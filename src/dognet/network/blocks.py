@@ -1,28 +1,29 @@
 """The images of a training as every method sees them: mean loss and mean gradient, in blocks and on several threads.
 
-A *part* is what one thread computes. A *block* is a piece of a part that fits the processor's cache. Both depend on the
-shape alone, and parts are added in their order: the number of threads does not change the result.
+A *part* is what one thread computes. A *block* is a piece of a part, with all that is computed for it some MiB at most.
+Both depend on the shape alone, and parts are added in their order: the number of threads does not change the result.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
 
-from dognet.network.gradient import Array, gradient, score, workspace
+from dognet.network.gradient import Array, gradient, new_buffer, score
 
-CACHE = 2**18  # numbers in a block, 2 MiB; smaller ones keep threads waiting for each other: they share Python's lock
-DIRECT = 10**6  # multiplications in a product; more, and OpenBLAS copies the factors first, even where it has AVX-512
-IMAGES = 512  # fewest in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
-FEW = 300  # fewest where that makes the products direct: at 60,000 x 784 and 4 nodes 1.7 times as fast as 512
+NUMBERS = 2**18  # in a block, 2 MiB in float64; with smaller blocks threads wait for Python's lock more often
+DIRECT = 10**6  # most multiplications in a matrix product that OpenBLAS does without copying the factors, with AVX-512
+FEWEST = 512  # images in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
+FEWEST_DIRECT = 300  # images where DIRECT holds: at 60,000 x 784 and 4 nodes 1.7 times as fast as 512
 PARTS = 16  # at most, so that their gradients take little memory
 VALUES = 100_000  # fewest in a part, H's and an eighth of X1's: smaller ones are not worth a thread
 
@@ -39,13 +40,13 @@ class Images:
         y: Array,
         h: int,
         map_parts: Callable[..., Iterable[Any]] = map,
-        workspaces: Workspaces | None = None,
+        buffers: Buffers | None = None,
     ) -> None:
         self.X1, self.y, self.h = X1, y, h
         parts = [(X1[:, part], y[part]) for part in image_parts(len(y), len(X1), h)]
         self.parts = [[(X[:, some], y[some]) for some in image_blocks(len(y), len(X), h)] for X, y in parts]
         self.map_parts = map_parts if len(parts) > 1 else map
-        self.workspaces = workspaces or Workspaces(min(len(y), block_size(len(X1), h)), h, X1.dtype)
+        self.buffers = buffers or Buffers(block_size(len(X1), h), h, X1.dtype)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -55,7 +56,7 @@ class Images:
         """Return the images with these numbers."""
         X1 = self.X1  # ``take`` would copy all of it first if it were not in C's order
         some = X1.take(which, axis=1) if X1.flags.c_contiguous else X1.T.take(which, axis=0).T
-        return Images(some, self.y[which], self.h, self.map_parts, self.workspaces)
+        return Images(some, self.y[which], self.h, self.map_parts, self.buffers)
 
     def score(self, W1: Array, W2: Array) -> tuple[float, float]:
         """Return the mean log loss in nats and the share of right answers."""
@@ -70,20 +71,20 @@ class Images:
         return dW1, dW2
 
     def sum_over(self, function: Callable[..., tuple[Any, ...]], W1: Array, W2: Array) -> tuple[Any, ...]:
-        """Return what ``function(X1, y, W1, W2, memory)`` gives, summed over all images part by part."""
+        """Return what ``function(X1, y, W1, W2, buffer)`` gives, summed over all images part by part."""
 
         def sum_part(blocks: list[tuple[Array, Array]]) -> tuple[Any, ...]:
-            memory = self.workspaces.mine
-            return add_up(function(X1, y, W1, W2, memory) for X1, y in blocks)
+            buffer = self.buffers.mine
+            return add_up(function(X1, y, W1, W2, buffer) for X1, y in blocks)
 
         return add_up(self.map_parts(sum_part, self.parts))
 
 
-class Workspaces(threading.local):
-    """A ``workspace`` for each thread: to get new memory for each block can take 3 times as long as to compute it."""
+class Buffers(threading.local):
+    """A buffer for each thread: new memory for each block can take three times as long as computing it."""
 
     def __init__(self, n: int, h: int, dtype: Any) -> None:  # called once in each thread
-        self.mine = workspace(n, h, dtype)
+        self.mine = new_buffer(n, h, dtype)
 
 
 def add_up(terms: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -93,7 +94,7 @@ def add_up(terms: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def image_parts(n: int, rows: int, h: int) -> list[slice]:
     """Cut n images, of which X1 has so many ``rows``, into parts for threads."""
-    return cut(n, min(PARTS, n // IMAGES, n * (h + rows // 8) // VALUES))
+    return cut(n, min(PARTS, n // FEWEST, n * (h + rows // 8) // VALUES))
 
 
 def image_blocks(n: int, rows: int, h: int) -> list[slice]:
@@ -102,9 +103,9 @@ def image_blocks(n: int, rows: int, h: int) -> list[slice]:
 
 
 def block_size(rows: int, h: int) -> int:
-    """Return how many images stay in the cache with all that is computed of them."""
-    fit, direct = CACHE // (rows + 2 * h + 2), DIRECT // (rows * h)
-    return min(fit, direct) if direct >= FEW else max(fit, IMAGES)
+    """Return the largest number of images in a block."""
+    size, direct = NUMBERS // (rows + 2 * h + 2), DIRECT // (rows * h)
+    return max(min(size, direct), FEWEST_DIRECT) if direct >= FEWEST_DIRECT else max(size, FEWEST)
 
 
 def cut(n: int, pieces: int) -> list[slice]:
@@ -130,14 +131,14 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     Without threadpoolctl, set OPENBLAS_NUM_THREADS=1 (MKL_NUM_THREADS=1) before NumPy loads instead.
     """
     try:
-        return libraries().limit(limits=1, user_api="blas")
+        return libraries(len(sys.modules)).limit(limits=1, user_api="blas")
     except ImportError:
         return nullcontext()
 
 
-@cache
-def libraries() -> Any:
-    """Return threadpoolctl's controller of the libraries that are loaded; to find them takes 3 ms."""
+@lru_cache(maxsize=1)
+def libraries(n_modules: int) -> Any:
+    """Return threadpoolctl's controller of all loaded libraries; finding them takes 3 ms, so only after imports."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()

@@ -30,27 +30,27 @@ def logloss(yhat: Any, y: Any) -> Array:
         return np.where(y == 0, 0, -y * np.log(yhat)) + np.where(y == 1, 0, (y - 1) * np.log1p(-yhat))
 
 
-def workspace(n: int, h: int, dtype: Any) -> Array:
-    """Return memory for all that is computed of n images and their h hidden values."""
+def new_buffer(n: int, h: int, dtype: Any) -> Array:
+    """Return memory for everything that is computed for n images and h hidden nodes."""
     return np.empty(n * (2 * h + 2), dtype)
 
 
-def forward(X1: Array, W1: Array, W2: Array, memory: Array | None = None) -> tuple[Array, Array, Array]:
-    """Return X2 and yhat of the images X1, and room for as many numbers as H has.
+def forward(X1: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tuple[Array, Array, Array]:
+    """Return X2 (h+1, n) and yhat (1, n) of the images X1, and an unused array (h, n).
 
-    All three lie in ``memory``, a ``workspace`` which the next call writes over; without it they are new.
+    All three are views of ``buffer``: the next call overwrites them. Without a buffer they are new arrays.
     """
     h, n = W1.shape[1], X1.shape[1]
-    if memory is None:
-        memory = workspace(n, h, W1.dtype)
-    rows = memory[: n * (2 * h + 2)].reshape(2 * h + 2, n)
-    X2, yhat, room = rows[: h + 1], rows[h + 1 : h + 2], rows[h + 2 :]  # (h+1, n), (1, n), (h, n)
+    if buffer is None:
+        buffer = new_buffer(n, h, W1.dtype)
+    rows = buffer[: n * (2 * h + 2)].reshape(2 * h + 2, n)
+    X2, yhat, unused = rows[: h + 1], rows[h + 1 : h + 2], rows[h + 2 :]
     X2[-1] = 1
-    minus_Z1 = np.matmul(-W1.T, X1, out=X2[:-1])  # in the place of H
+    minus_Z1 = np.matmul(-W1.T, X1, out=X2[:-1])  # (h, n), in the place of H
     logistic_of_minus(minus_Z1)
-    minus_Z2 = np.matmul(-W2.T, X2, out=yhat)
+    minus_Z2 = np.matmul(-W2.T, X2, out=yhat)  # (1, n), in the place of yhat
     logistic_of_minus(minus_Z2)
-    return X2, yhat, room
+    return X2, yhat, unused
 
 
 def logistic_of_minus(Z: Array) -> None:
@@ -60,25 +60,25 @@ def logistic_of_minus(Z: Array) -> None:
     np.divide(1, Z, out=Z)
 
 
-def gradient(X1: Array, y: Array, W1: Array, W2: Array, memory: Array | None = None) -> tuple[Array, Array]:
+def gradient(X1: Array, y: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tuple[Array, Array]:
     """Return dW1 / W2 and dW2, summed over the images X1 with y (n,), which is 0 or 1.
 
     W2 is the same for every image: the caller multiplies by it once. ``np.dot`` lets other threads compute meanwhile;
     ``@`` does not if the result has fewer than 500 numbers.
     """
-    X2, yhat, room = forward(X1, W1, W2, memory)  # (h+1, n), (1, n), (h, n)
+    X2, yhat, unused = forward(X1, W1, W2, buffer)  # (h+1, n), (1, n), (h, n)
     H = X2[:-1]  # (h, n)
-    dZ2 = np.subtract(yhat, y, out=yhat)  # (1, n)
+    dZ2 = np.subtract(yhat, y, out=yhat)  # (1, n), in the place of yhat
     dW2 = np.dot(X2, dZ2.T)  # (h+1, 1)
-    dZ1_by_W2 = np.subtract(1, H, out=room)  # (h, n)
+    dZ1_by_W2 = np.subtract(1, H, out=unused)  # (h, n)
     dZ1_by_W2 *= H
     dZ1_by_W2 *= dZ2
     dW1_by_W2 = np.dot(X1, dZ1_by_W2.T)  # (p+1, h)
     return dW1_by_W2, dW2
 
 
-def score(X1: Array, y: Array, W1: Array, W2: Array, memory: Array | None = None) -> tuple[float, int]:
+def score(X1: Array, y: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tuple[float, int]:
     """Return the log loss in nats, summed over the images, and the number of images classified correctly."""
-    yhat = forward(X1, W1, W2, memory)[1][0]  # (n,)
+    yhat = forward(X1, W1, W2, buffer)[1][0]  # (n,)
     loss = 0 - np.log(np.where(y == 1, yhat, 1 - yhat)).sum()  # 0 and not -0 where all are certain
     return float(loss), int(((yhat > 0.5) == y).sum())

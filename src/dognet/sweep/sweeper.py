@@ -20,7 +20,6 @@ from hydra._internal.callbacks import Callbacks
 from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -175,12 +174,12 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
 
 
 def prepare_worker(parent: int) -> None:
-    """Let a process of joblib's end with its sweep, and take over none of Hydra's singletons: no run needs them.
+    """Prepare a process of joblib's: it ends with its sweep, and does not look for Hydra's plugins before each run.
 
-    Taking them over, Hydra (1.3.8) looks for all plugins again: 0.4 s before the first run, 0.02 s before each other.
+    No run needs them. Hydra (1.3.8) would take 0.4 s for that before the first run, and 0.02 s before each other.
     """
     end_with(parent)
-    Singleton.set_state = staticmethod(lambda state: None)  # type: ignore[method-assign]
+    Plugins.instance = staticmethod(lambda: None)  # type: ignore[assignment, method-assign]
 
 
 def error_in_thread(error: threading.ExceptHookArgs) -> None:
