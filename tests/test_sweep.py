@@ -291,6 +291,16 @@ def test_a_forced_run_that_fails_is_named_though_the_run_of_before_stays(project
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_workers_look_for_no_plugins(project, tmp_path):
+    """Hydra executes every module of hydra_plugins when it looks for plugins, and would do so before each run."""
+    (tmp_path / "hydra_plugins").mkdir()
+    (tmp_path / "hydra_plugins" / "seen.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'a').write('once ')")
+    words = ("--multirun", "seed=range(6)", "ITERS=10", "tracking_uri=none", "hydra.launcher.n_jobs=2")
+    run_in(project)("dognet", *words, PYTHONPATH=f"{project / 'src'}{os.pathsep}{tmp_path}")
+    assert len(finished(project)) == 6
+    assert (tmp_path / "seen").read_text() == "once "  # in the process of the sweep
+
+
 @pytest.mark.slow
 def test_a_killed_worker_costs_no_run(project):
     sweeping = start(project, "seed=range(6)", "ITERS=6000")
