@@ -20,6 +20,7 @@ from conftest import Run, edit, run_in, small
 
 from dognet.conf import compose
 from dognet.errors import ImagesError
+from dognet.project import PACKAGE
 from dognet.settings import Settings
 from dognet.stages.fetch import fetch, load
 
@@ -348,6 +349,17 @@ def test_generated_images_changed_between_two_runs_of_one_process_are_made_again
         assert file.read_bytes() == made
     fetch(small(data=small().data.model_copy(update={"seed": 5})), tmp_path)
     assert file.read_bytes() != made
+
+
+def test_a_new_module_of_the_images_makes_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "dognet"
+    shutil.copytree(PACKAGE / "data", package / "data", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("dognet.stages.fetch.PACKAGE", package)
+    fetch(small(), tmp_path)
+    known = (tmp_path / "data" / "generated" / "fetched.json").read_bytes()
+    (package / "data" / "lines.py").write_text("WIDTH = 3\n")
+    fetch(small(), tmp_path)
+    assert (tmp_path / "data" / "generated" / "fetched.json").read_bytes() != known
 
 
 def test_images_that_are_there_cost_a_look_at_sizes_and_times(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -364,6 +365,17 @@ def test_no_other_file_of_the_source_names_a_method(name: str) -> None:
     words = name, type_name(name)
     files = [file for file in (REPOSITORY / "src").rglob("*.py") if any(word in file.read_text() for word in words)]
     assert [file.name for file in files] == [f"{name}.py"]
+
+
+def test_only_the_network_its_settings_and_its_pictures_name_its_parts() -> None:
+    source, own = REPOSITORY / "src" / "dognet", {"hiddenNodes", "stepSize", "W1", "W2"}
+    files = set()
+    for file in source.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text())))
+        used = {getattr(node, name, None) for node in nodes for name in ("attr", "arg", "id")}
+        if used & own:
+            files.add(file.relative_to(source).parts[0] if "network" in file.parts else file.name)
+    assert files == {"network", "settings.py", "plot.py", "pictures.py"}
 
 
 def type_name(name: str) -> str:

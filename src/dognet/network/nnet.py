@@ -211,8 +211,11 @@ def with_ones(X: Array, dtype: Any) -> Array:
     return X1
 
 
-def scorer(X: Array, y: Array, hiddenNodes: int, dtype: str) -> Callable[[State], tuple[float, float]]:
-    """Return the function that gives mean loss (nats) and accuracy of weights on X (n, p) and y (n,), True or False."""
+def scorer(X: Array, y: Array, hiddenNodes: int, dtype: str, **_: Any) -> Callable[[State], tuple[float, float]]:
+    """Return the function that gives mean loss (nats) and accuracy of weights on X (n, p) and y (n,), True or False.
+
+    It takes the same settings as ``fit``.
+    """
     images = Images(with_ones(X, dtype), y.astype(dtype), hiddenNodes)
     return lambda state: images.score(state.W1, state.W2)
 

@@ -15,11 +15,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from dognet.conf import compose
-from dognet.data import checks, dialect, generate, images, validation
+from dognet.data import checks, generate, images, validation
 from dognet.errors import ImagesError
 from dognet.files import sha256, sha256_once, stamp, write
 from dognet.interrupt import stage
-from dognet.project import project_root
+from dognet.project import PACKAGE, project_root
 from dognet.runs.digest import hash_of, identify
 from dognet.runs.run import ImagesId
 from dognet.settings import Csv, Generated, Lecture, Model, Settings
@@ -122,7 +122,7 @@ def input_files(settings: Settings, root: Path) -> tuple[Path, ...]:
 
 def key_of(settings: Settings, folder: Path, inputs: Stamps) -> str:
     """Return the hash of all that a data folder was made from, and of sizes and times of its files."""
-    code = [sha256_once(Path(str(module.__file__))) for module in (dialect, generate, images, validation)]
+    code = [sha256_once(file) for file in sorted((PACKAGE / "data").glob("*.py"))]
     files = [*inputs, *stamps(folder / f"{part}.csv" for part in PARTS)]
     return hash_of({**settings.data.model_dump(exclude={"positive"}), "code": code, "files": files})
 

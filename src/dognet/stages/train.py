@@ -53,7 +53,7 @@ def train(
     validate = None
     if identity.validation_sha256:
         validation = images.split(images.read(data / "validation.csv"), identity.positive)
-        validate = scorer(*validation, settings.hiddenNodes, settings.dtype)
+        validate = scorer(*validation, **settings.arguments())
     reading = round(time.perf_counter() - clock, 3)
     shorter = None if settings.force else longest_shorter(folder, settings, identity)
     if written_at(folder) is None:  # a run that is there stays until this one is trained
