@@ -23,7 +23,7 @@ def one(dtype: str, ITERS: int) -> None:
         start = time.process_time()
         NNet().fit(
             X, y, SETTINGS["hiddenNodes"], SETTINGS["stepSize"], 1 if name == "warm up" else ITERS, SETTINGS["seed"],
-            dtype=dtype, report=report,
+            dtype=dtype, callback=report,
         )  # fmt: skip
         spent[name] = time.process_time() - start
     print(json.dumps(spent | {"points": len(curve), "loss": curve[-1][1], "accuracy": curve[-1][2]}))

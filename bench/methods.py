@@ -29,7 +29,7 @@ def dognet(X: np.ndarray, y: np.ndarray, h: int, passes: int) -> None:
     from dognet.network.methods.minibatches import Minibatches
 
     method, iterations = Minibatches(BATCH, MOMENTUM), passes * -(-len(y) // BATCH)
-    NNet().fit(X * 255, y, h, STEP, iterations, 1, method=method, report=lambda *_: None)
+    NNet().fit(X * 255, y, h, STEP, iterations, 1, method=method, callback=lambda *_: None)
 
 
 def torch_nn(X: np.ndarray, y: np.ndarray, h: int, passes: int) -> None:

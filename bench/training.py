@@ -36,7 +36,7 @@ def dognet(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> R
 
     curve = []
     net = NNet()
-    net.fit(X, y, start[0].shape[1], stepSize, ITERS, SETTINGS["seed"], report=lambda *point: curve.append(point))
+    net.fit(X, y, start[0].shape[1], stepSize, ITERS, SETTINGS["seed"], callback=lambda *point: curve.append(point))
     return 0, net.W1, net.W2
 
 

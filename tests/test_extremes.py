@@ -39,7 +39,7 @@ def tried(test: Any) -> Any:
 def trained(X: Any, y: Any, hiddenNodes: int = 2, stepSize: float = 0.3, ITERS: int = 50, **more: Any) -> tuple:
     points: list[tuple[int, float, float]] = []
     net = NNet()
-    net.fit(X, y, hiddenNodes, stepSize, ITERS, 1, report=lambda *point: points.append(point), **more)
+    net.fit(X, y, hiddenNodes, stepSize, ITERS, 1, callback=lambda *point: points.append(point), **more)
     return net, points
 
 

@@ -71,7 +71,7 @@ def test_random_weights_keep_the_best_of_all_draws() -> None:
     assert np.array_equal(net.W1, best[0])
     assert np.array_equal(net.W2, best[1])
     losses: list[float] = []
-    fitted(RandomWeights(), report=lambda _i, loss, _a: losses.append(loss))
+    fitted(RandomWeights(), callback=lambda _i, loss, _a: losses.append(loss))
     assert losses == pytest.approx([min(loss_of(X, y, *draw) for draw in draws[: k + 1]) for k in range(41)])
 
 
@@ -132,11 +132,11 @@ def test_batches_of_all_images_are_gradient_descent() -> None:
 @pytest.mark.parametrize("done", [0, 1, 9, 33])
 def test_a_continued_run_of_any_method_ends_on_the_same_bits(method: Method, done: int, tmp_path: Path) -> None:
     whole, rest = [], []
-    straight = fitted(method, report=lambda *point: whole.append(point))
+    straight = fitted(method, callback=lambda *point: whole.append(point))
     shorter = fitted(method, ITERS=done)
     shorter.save(tmp_path / "weights.npz")
     state = NNet.load(tmp_path / "weights.npz").state
-    resumed = fitted(method, resume=(done, state), report=lambda *point: rest.append(point))
+    resumed = fitted(method, resume=(done, state), callback=lambda *point: rest.append(point))
     assert {name: array.tobytes() for name, array in straight.state.arrays().items()} == {
         name: array.tobytes() for name, array in resumed.state.arrays().items()
     }

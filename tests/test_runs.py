@@ -150,7 +150,7 @@ def test_a_run_that_is_trained_anew_is_there_until_the_training_is_over(
 
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     with pytest.raises(error):
-        run_once(settings(force=True), finished.parents[3], report=interrupt)
+        run_once(settings(force=True), finished.parents[3], callback=interrupt)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
 
@@ -167,6 +167,13 @@ def test_a_forced_training_that_fails_leaves_the_run_of_other_code(
     with pytest.raises(MemoryError):
         run_once(settings(force=True), finished.parents[3])
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_run_finished(finished: Path) -> None:
+    (finished / "weights.svg").mkdir()
+    with pytest.raises(OSError, match=r"weights\.svg"):
+        run_once(settings(force=True), finished.parents[3], draw=True)
+    assert read_run(finished).finished
 
 
 def forced(root: Path, start: Any) -> None:

@@ -19,7 +19,7 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.data.images import ImagesError
 from dognet.data.validation import number_of, set_apart
-from dognet.network import NNet, State, scorer
+from dognet.network import NNet, scorer
 from dognet.runs.folder import read_run, reason_to_train
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
@@ -229,7 +229,7 @@ def test_zero_weights_would_have_the_loss_of_a_coin_toss_on_validation_images_to
     fetch(of(90), tmp_path)
     table = images.read(tmp_path / "data/generated-90/validation.csv")
     score = scorer(*images.split(table, "checkerboard"), 3, "float64")
-    loss, accuracy = score(State(np.zeros((5, 3)), np.zeros((4, 1))))
+    loss, accuracy = score(np.zeros((5, 3)), np.zeros((4, 1)))
     assert loss == pytest.approx(math.log(2), rel=1e-12)
     labels = pd.read_csv(tmp_path / "data/generated-90/validation.csv")["label"]
     assert accuracy == (labels != "checkerboard").mean()

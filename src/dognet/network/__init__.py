@@ -7,6 +7,6 @@ and ``nnet.py``, the class that users call. ``blocks.py`` only makes the gradien
 from dognet.network.checks import InputError, PixelWarning
 from dognet.network.gradient import logistic, logloss
 from dognet.network.nnet import NNet, scorer
-from dognet.network.training import Method, Report, State, work
+from dognet.network.training import Callback, Method, State, cost
 
-__all__ = ["InputError", "Method", "NNet", "PixelWarning", "Report", "State", "logistic", "logloss", "scorer", "work"]
+__all__ = ["Callback", "InputError", "Method", "NNet", "PixelWarning", "State", "cost", "logistic", "logloss", "scorer"]

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import lru_cache, partial, reduce
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -64,11 +63,9 @@ class Images:
         return loss / len(self), right / len(self)
 
     def gradient(self, W1: Array, W2: Array) -> tuple[Array, Array]:
-        """Return the gradient of the mean log loss along W1 and W2."""
+        """Return the gradient of the mean log loss with respect to W1 and W2."""
         dW1, dW2 = self.sum_over(gradient, W1, W2)
-        dW1 *= W2[:-1].T / len(self)  # W2: the factor that ``gradient`` leaves out
-        dW2 /= len(self)
-        return dW1, dW2
+        return dW1 / len(self), dW2 / len(self)
 
     def sum_over(self, function: Callable[..., tuple[Any, ...]], W1: Array, W2: Array) -> tuple[Any, ...]:
         """Return what ``function(X1, y, W1, W2, buffer)`` gives, summed over all images part by part."""
@@ -131,14 +128,14 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     Without threadpoolctl, set OPENBLAS_NUM_THREADS=1 (MKL_NUM_THREADS=1) before NumPy loads instead.
     """
     try:
-        return libraries(len(sys.modules)).limit(limits=1, user_api="blas")
+        return libraries().limit(limits=1, user_api="blas")
     except ImportError:
         return nullcontext()
 
 
-@lru_cache(maxsize=1)
-def libraries(n_modules: int) -> Any:
-    """Return threadpoolctl's controller of all loaded libraries; finding them takes 3 ms, so only after imports."""
+@cache
+def libraries() -> Any:
+    """Return threadpoolctl's controller of the loaded libraries, NumPy's BLAS among them; finding them takes 3 ms."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()

@@ -1,10 +1,10 @@
 """The mathematics: probabilities, loss and gradient of a few images. The letters are those of nnet.py.
 
-With dA for the slope of the summed log loss along A, and H for X2 without its row of ones (nothing leads back to a
-constant), the chain rule gives
+dA is the derivative of the summed log loss with respect to A. H is X2 without its row of ones, which depends on no
+weight, and V (h, 1) is W2 without its bias. The chain rule gives
 
     dZ2 = yhat - y                      dW2 = X2 dZ2ᵀ
-    dZ1 = W2 · dZ2 · H · (1 - H)        dW1 = X1 dZ1ᵀ
+    dZ1 = V dZ2 · H · (1 - H)           dW1 = X1 dZ1ᵀ
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def new_buffer(n: int, h: int, dtype: Any) -> Array:
 
 
 def forward(X1: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tuple[Array, Array, Array]:
-    """Return X2 (h+1, n) and yhat (1, n) of the images X1, and an unused array (h, n).
+    """Return X2 (h+1, n) and yhat (1, n) of the images X1, and scratch memory (h, n) for ``gradient``.
 
     All three are views of ``buffer``: the next call overwrites them. Without a buffer they are new arrays.
     """
@@ -44,13 +44,13 @@ def forward(X1: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tup
     if buffer is None:
         buffer = new_buffer(n, h, W1.dtype)
     rows = buffer[: n * (2 * h + 2)].reshape(2 * h + 2, n)
-    X2, yhat, unused = rows[: h + 1], rows[h + 1 : h + 2], rows[h + 2 :]
+    X2, yhat, scratch = rows[: h + 1], rows[h + 1 : h + 2], rows[h + 2 :]
     X2[-1] = 1
     minus_Z1 = np.matmul(-W1.T, X1, out=X2[:-1])  # (h, n), in the place of H
     logistic_of_minus(minus_Z1)
     minus_Z2 = np.matmul(-W2.T, X2, out=yhat)  # (1, n), in the place of yhat
     logistic_of_minus(minus_Z2)
-    return X2, yhat, unused
+    return X2, yhat, scratch
 
 
 def logistic_of_minus(Z: Array) -> None:
@@ -61,20 +61,21 @@ def logistic_of_minus(Z: Array) -> None:
 
 
 def gradient(X1: Array, y: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tuple[Array, Array]:
-    """Return dW1 / W2 and dW2, summed over the images X1 with y (n,), which is 0 or 1.
+    """Return dW1 and dW2, summed over the images X1 with y (n,), which is 0 or 1.
 
-    W2 is the same for every image: the caller multiplies by it once. ``np.dot`` lets other threads compute meanwhile;
+    V is the same for every image, so only the sum is multiplied by it. ``np.dot`` lets other threads compute meanwhile;
     ``@`` does not if the result has fewer than 500 numbers.
     """
-    X2, yhat, unused = forward(X1, W1, W2, buffer)  # (h+1, n), (1, n), (h, n)
-    H = X2[:-1]  # (h, n)
+    X2, yhat, scratch = forward(X1, W1, W2, buffer)  # (h+1, n), (1, n), (h, n)
+    H, V = X2[:-1], W2[:-1]  # (h, n), (h, 1)
     dZ2 = np.subtract(yhat, y, out=yhat)  # (1, n), in the place of yhat
     dW2 = np.dot(X2, dZ2.T)  # (h+1, 1)
-    dZ1_by_W2 = np.subtract(1, H, out=unused)  # (h, n)
-    dZ1_by_W2 *= H
-    dZ1_by_W2 *= dZ2
-    dW1_by_W2 = np.dot(X1, dZ1_by_W2.T)  # (p+1, h)
-    return dW1_by_W2, dW2
+    dZ1_by_V = np.subtract(1, H, out=scratch)  # (h, n)
+    dZ1_by_V *= H
+    dZ1_by_V *= dZ2
+    dW1 = np.dot(X1, dZ1_by_V.T)  # (p+1, h), without the factor V
+    dW1 *= V.T
+    return dW1, dW2
 
 
 def score(X1: Array, y: Array, W1: Array, W2: Array, buffer: Array | None = None) -> tuple[float, int]:

@@ -34,7 +34,7 @@ from dognet.network.checks import (
 )
 from dognet.network.gradient import Array, forward, new_buffer
 from dognet.network.methods.gradient_descent import GradientDescent
-from dognet.network.training import Method, Report, State, train
+from dognet.network.training import Callback, Method, State, draw_weights, train
 
 WIDE = 64  # pixels from which X1 is in Fortran's order: at 784 and 4 hidden nodes 0.6 times the time
 
@@ -86,7 +86,7 @@ class NNet:
         *,
         method: Method = GradientDescent(),  # noqa: B008 it has no state
         dtype: str = "float64",
-        report: Report | None = None,
+        callback: Callback | None = None,
         resume: tuple[int, State] | None = None,
         threads: int = 1,
     ) -> None:
@@ -105,7 +105,7 @@ class NNet:
         seed : of the initial weights, and of all that the method draws; None draws others each time
         method : how the weights are found, one of the classes in ``dognet.network.methods``
         dtype : ``float64``, or ``float32`` for about half the time and fewer digits
-        report : called as report(iteration, loss, accuracy) at each of ``recorded_iterations(ITERS)``, before
+        callback : called as callback(iteration, loss, accuracy) at each of ``recorded_iterations(ITERS)``, before
             that iteration, with ``self.state`` as it is then; the loss is the mean in nats
         resume : (iteration, state) of a shorter run with the same arguments, to continue from there: the result has
             the same bits as that of an uninterrupted run
@@ -129,7 +129,8 @@ class NNet:
         X = check_images(X)
         y_classes = check_labels(y, len(X))
         check_scale(X)
-        state = State.drawn(X.shape[1], hiddenNodes, seed, dtype)
+        generator = np.random.default_rng(seed)
+        state = State(*draw_weights(generator, X.shape[1], hiddenNodes, dtype), generator)
         y01 = (np.asarray(y) == y_classes[1]).astype(dtype)  # (n,)
         threads = min(threads, len(image_parts(len(X), X.shape[1] + 1, hiddenNodes)))
         before = self.state, self.y_classes
@@ -139,7 +140,7 @@ class NNet:
                 method.start(state, images)
                 start, state = (0, state) if resume is None else check_resume(*resume, ITERS, like=state)
                 self.state, self.y_classes = state, y_classes
-                train(method, images, state, float(stepSize), range(start, ITERS), report)
+                train(method, images, state, float(stepSize), range(start, ITERS), callback)
         except BaseException:
             self.state, self.y_classes = before
             raise
@@ -211,13 +212,12 @@ def with_ones(X: Array, dtype: Any) -> Array:
     return X1
 
 
-def scorer(X: Array, y: Array, hiddenNodes: int, dtype: str, **_: Any) -> Callable[[State], tuple[float, float]]:
-    """Return the function that gives mean loss (nats) and accuracy of weights on X (n, p) and y (n,), True or False.
+def scorer(X: Array, y: Array, hiddenNodes: int, dtype: str, **_: Any) -> Callable[..., tuple[float, float]]:
+    """Return a function of the weights: their mean loss (nats) and accuracy on X (n, p) and y (n,), True or False.
 
     It takes the same settings as ``fit``.
     """
-    images = Images(with_ones(X, dtype), y.astype(dtype), hiddenNodes)
-    return lambda state: images.score(state.W1, state.W2)
+    return Images(with_ones(X, dtype), y.astype(dtype), hiddenNodes).score
 
 
 def check_resume(start: Any, state: State, ITERS: int, like: State) -> tuple[int, State]:

@@ -14,7 +14,7 @@ import numpy as np
 from dognet.network.blocks import Images
 from dognet.network.gradient import Array
 
-Report = Callable[[int, float, float], None]
+Callback = Callable[[int, float, float], None]  # of iteration, mean loss in nats, accuracy
 
 
 @dataclass
@@ -25,12 +25,6 @@ class State:
     W2: Array  # (h+1, 1)
     generator: np.random.Generator | None = None  # the seed's, which has drawn the initial weights
     memory: dict[str, Array] = field(default_factory=dict)  # what the method carries on to the next iteration
-
-    @classmethod
-    def drawn(cls, p: int, h: int, seed: int | None, dtype: str) -> State:
-        """Return the state that a training starts from."""
-        generator = np.random.default_rng(seed)
-        return cls(*draw_weights(generator, p, h, dtype), generator)
 
     def arrays(self) -> dict[str, Array]:
         """Return the whole state as arrays by name, as they are saved."""
@@ -64,7 +58,7 @@ class Method(ABC):
     """A way to find the weights. Its fields are its settings; ``unused`` names the general ones that it ignores."""
 
     unused: ClassVar[tuple[str, ...]] = ()
-    dense: ClassVar[int] = 100  # so many iterations are all recorded; less where recording costs as much as several
+    dense: ClassVar[int] = 100  # the first iterations, all recorded; fewer where recording takes as long as several
 
     @property
     @abstractmethod
@@ -80,9 +74,9 @@ class Method(ABC):
 
 
 def train(
-    method: Method, images: Images, state: State, stepSize: float, iterations: range, report: Report | None
+    method: Method, images: Images, state: State, stepSize: float, iterations: range, callback: Callback | None
 ) -> None:
-    """Do the ``iterations`` on the state, in place, and report the recorded ones and the end.
+    """Do the ``iterations`` on the state, in place; call ``callback`` at the recorded ones and at the end.
 
     Raises FloatingPointError if the weights stop being finite.
     """
@@ -94,8 +88,8 @@ def train(
                     raise FloatingPointError(
                         f"the weights are no longer finite at iteration {iteration}: stepSize {stepSize!r} is too large"
                     )
-                if report is not None:
-                    report(iteration, *images.score(state.W1, state.W2))
+                if callback is not None:
+                    callback(iteration, *images.score(state.W1, state.W2))
             if iteration < iterations.stop:
                 method.update(state, images, stepSize)
 
@@ -111,6 +105,6 @@ def recorded_iterations(ITERS: int, dense: int = 100) -> Iterator[int]:
     yield ITERS
 
 
-def work(hiddenNodes: int, ITERS: int, done: int = 0, **_: Any) -> float:
-    """Return the relative cost of a run: the rest of an iteration weighs like 2 hidden nodes."""
+def cost(hiddenNodes: int, ITERS: int, done: int = 0, **_: Any) -> float:
+    """Return the relative cost of a run from iteration ``done`` on: that of its nodes, and about that of 2 more."""
     return (hiddenNodes + 2) * (ITERS - done)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dognet.files import sha256_once
-from dognet.network import Report
+from dognet.network import Callback
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name
 from dognet.runs.run import Run
@@ -20,14 +20,14 @@ def run_once(
     settings: Settings,
     root: Path,
     *,
-    report: Report | None = None,
+    callback: Callback | None = None,
     overrides: Sequence[str] = (),
     draw: bool = False,
 ) -> Run:
     """Fetch, train and evaluate into the study's runs; a finished run is returned as it is unless forced.
 
-    An error in training or after it is saved in the folder (status ``failed``) and raised again; a mistake in the
-    images leaves the folder as it is.
+    An error in training is saved in the folder (status ``failed``) and raised again. A mistake in the images leaves the
+    folder as it is, and a picture that can't be drawn leaves the run finished.
     """
     folder = folders.runs_folder(root, settings.study) / folder_name(settings)
     identity = fetch(settings, root)
@@ -37,20 +37,21 @@ def run_once(
     with folders.alone(folder):
         if not settings.force and (done := folders.finished(folder, name)):
             return done
-        known = {"digest": name, "test_sha256": test_sha256, "overrides": tuple(overrides)}
         manifest = folders.new_manifest(settings.study, settings, identity, start=folders.now())
+        known = {"digest": name, "test_sha256": test_sha256, "overrides": tuple(overrides)}
         manifest = manifest.model_copy(update=known)
         try:
-            manifest = train(settings, identity, data, folder, manifest, report=report)
+            manifest = train(settings, identity, data, folder, manifest, callback=callback)
             evaluate(data, folder)
-            if draw:
-                from dognet.stages import plot  # imports matplotlib
-
-                plot.draw(folder, data)
             folders.finish(folder, data / "test.csv", manifest)
-            return folders.read_run(folder)
         except Exception as error:
-            there = [run.manifest.digest for run in folders.ended_runs(folder) if run.finished]
-            if not there or not (settings.force or name in there):  # with force one stays until the new one is trained
+            finished = [run.manifest.digest for run in folders.ended_runs(folder) if run.finished]
+            replaced = finished and (settings.force or name in finished)  # it stays until the new run is trained
+            if not replaced:
                 folders.fail(folder, settings, identity, manifest, error)
             raise
+        if draw:
+            from dognet.stages import plot  # imports matplotlib
+
+            plot.draw(folder, data)
+        return folders.read_run(folder)

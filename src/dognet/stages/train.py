@@ -19,7 +19,7 @@ from dognet.conf import compose
 from dognet.data import images
 from dognet.files import write
 from dognet.interrupt import stage
-from dognet.network import InputError, NNet, PixelWarning, Report, State, scorer, work
+from dognet.network import Callback, InputError, NNet, PixelWarning, State, cost, scorer
 from dognet.runs.digest import identify
 from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_manifest, now, write_manifest, written_at
 from dognet.runs.run import ImagesId, Manifest, Run, curve_text
@@ -28,9 +28,9 @@ from dognet.settings import Settings, TrainingSettings
 SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
 
 
-def work_of(settings: TrainingSettings, done: int = 0) -> float:
+def cost_of(settings: TrainingSettings, done: int = 0) -> float:
     """Return about how much a run computes from iteration ``done`` on, in arbitrary units."""
-    return work(**settings.training(), done=done)
+    return cost(**settings.training(), done=done)
 
 
 def train(
@@ -40,13 +40,13 @@ def train(
     folder: Path,
     manifest: Manifest,
     *,
-    report: Report | None = None,
+    callback: Callback | None = None,
 ) -> Manifest:
     """Train on ``data``/train.csv and write config.yaml, weights.npz, snapshots.npz and curve.csv into ``folder``.
 
-    No weight depends on ``data``/validation.csv: its images are scored at the recorded iterations. ``report`` is called
-    as report(iteration, loss, accuracy). If a finished run of the same trajectory with fewer ITERS is beside
-    ``folder``, training resumes from it, to the same bits; ``force`` trains from the start.
+    No weight depends on ``data``/validation.csv: its images are scored at the recorded iterations. ``callback`` is that
+    of the network's ``fit``. If a finished run of the same trajectory with fewer ITERS is beside ``folder``, training
+    resumes from it, to the same bits; ``force`` trains from the start.
     """
     clock = time.perf_counter()
     X, y = images.split(images.read(data / "train.csv"), settings.data.positive)
@@ -63,16 +63,15 @@ def train(
     net = NNet()
 
     def record(iteration: int, loss: float, accuracy: float) -> None:
-        state = State(*net.weights())
-        points.append((iteration, loss, accuracy, *(validate(state) if validate else ())))
+        points.append((iteration, loss, accuracy, *(validate(*net.weights()) if validate else ())))
         if iteration in wanted:
-            snapshots[iteration] = state.copy()
-        if report is not None:
-            report(iteration, loss, accuracy)
+            snapshots[iteration] = State(*net.weights()).copy()
+        if callback is not None:
+            callback(iteration, loss, accuracy)
 
     threads = settings.threads or os.cpu_count() or 1
     with warnings.catch_warnings(action="ignore", category=PixelWarning):  # fetch has warned of dark images
-        net.fit(X, y, **settings.arguments(), report=record, resume=resume, threads=threads)
+        net.fit(X, y, **settings.arguments(), callback=record, resume=resume, threads=threads)
     begin(folder, settings, identity)
     net.save(folder / "weights.npz")
     write_snapshots(folder / "snapshots.npz", {k: snapshots[k] for k in sorted(wanted & snapshots.keys())})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dognet.network import Report
+from dognet.network import Callback
 from dognet.runs.folder import now
 from dognet.runs.run import Run
 from dognet.settings import Settings, SettingsError
@@ -27,24 +27,26 @@ def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
         raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
     began = now()
     with following(settings.study, settings.tracking_uri, root):
-        with bar(settings.ITERS) as report:
-            run = run_once(settings, root, report=report, overrides=kept(words), draw=True)
+        with bar(settings.ITERS) as show:
+            run = run_once(settings, root, callback=show, overrides=kept(words), draw=True)
         print(figures_table(run))
         trained_before = run.manifest.start is not None and run.manifest.start < began
         print(os.path.relpath(run.folder) + (", already trained" if trained_before else ""), flush=True)
 
 
 @contextmanager
-def bar(ITERS: int) -> Iterator[Report]:
+def bar(ITERS: int) -> Iterator[Callback]:
     """Show a bar with loss, accuracy and time left on standard error; nothing unless that is a terminal."""
     layout = "{percentage:3.0f}% |{bar}| {n_fmt} of {total_fmt} iterations, {remaining} left{postfix}"
-    with tqdm(total=ITERS, bar_format=layout, dynamic_ncols=True, leave=False, unit_scale=True, disable=None) as shown:
+    with tqdm(
+        total=ITERS, bar_format=layout, dynamic_ncols=True, leave=False, unit_scale=True, disable=None
+    ) as progress:
 
-        def report(iteration: int, loss: float, accuracy: float) -> None:
-            shown.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.3f}", refresh=False)
-            shown.update(iteration - shown.n)
+        def show(iteration: int, loss: float, accuracy: float) -> None:
+            progress.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.3f}", refresh=False)
+            progress.update(iteration - progress.n)
 
-        yield report
+        yield show
 
 
 def figures_table(run: Run) -> str:

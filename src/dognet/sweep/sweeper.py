@@ -32,7 +32,7 @@ from dognet.project import check_source, project_root
 from dognet.runs.folder import runs_folder, written_at
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
-from dognet.stages.train import work_of
+from dognet.stages.train import cost_of
 from dognet.sweep import report, table
 from dognet.sweep.grid import PlannedRun, make_grid, split
 from dognet.sweep.words import HYDRAS, kept
@@ -67,7 +67,7 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     finished = {} if settings.force else {point: run for point in points if (run := point.run())}
     todo = [point for point in points if point not in finished]
     # short runs first, since longer ones resume from them; then wide ones
-    todo.sort(key=lambda point: (point.settings.ITERS, -work_of(point.settings)))
+    todo.sort(key=lambda point: (point.settings.ITERS, -cost_of(point.settings)))
     at_a_time = processes(launcher) if todo else None
     up_to_date = not todo and report.current_report(study, root) and has_all(study, settings.tracking_uri, root)
     with nullcontext() if settings.plan or up_to_date else following(study, settings.tracking_uri, root):

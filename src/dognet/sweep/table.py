@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dognet.interrupt import print_no_more
 from dognet.runs.folder import ended_runs, written_at
 from dognet.runs.run import Run
-from dognet.stages.train import work_of
+from dognet.stages.train import cost_of
 from dognet.sweep.grid import PlannedRun
 
 NUMBER = re.compile(r"[\d.e+-]+")
@@ -22,12 +22,12 @@ OVERHEAD = 0.03  # seconds: what a run takes beside its iterations and the readi
 FIGURES = "train loss", "test accuracy", "seconds", "time left"
 
 
-def work_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
+def cost_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
     """Return about how much each point has to compute, where a longer run resumes from a shorter one."""
     amounts, done = {}, Counter[object]()
     for point in sorted(points, key=lambda point: point.settings.ITERS):
         curve = point.trajectory, point.images.content
-        amounts[point] = work_of(point.settings, done[curve])
+        amounts[point] = cost_of(point.settings, done[curve])
         done[curve] = point.settings.ITERS
     return amounts
 
@@ -63,11 +63,11 @@ def plan(
         return words
     timed = finished or [run for run in ended_runs(points[0].folder.parent) if run.finished]
     alike = [run for run in timed if run.images.train_sha256 == points[0].images.train_sha256]
-    amounts = work_of_each(points)
+    amounts = cost_of_each(points)
     left = [amounts[point] for point in todo]
     whole = [run for run in alike or timed if run.manifest.continued_from is None and run.manifest.seconds is not None]
     took = [(run.manifest.seconds or 0) - run.manifest.reading for run in whole]
-    seconds = time_for(left, took, [work_of(run.settings) for run in whole]) / (processes or 1)
+    seconds = time_for(left, took, [cost_of(run.settings) for run in whole]) / (processes or 1)
     if whole:
         seconds += max(run.manifest.reading for run in whole)  # once in each process
     if not seconds > 0:
@@ -144,7 +144,7 @@ def show(
     before: dict[PlannedRun, int | None], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
 ) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
-    amounts, n_points, table = work_of_each(points), len(points), Table(points)
+    amounts, n_points, table = cost_of_each(points), len(points), Table(points)
     ends: list[float] = []
     done: list[float] = []
     print(table.line("", {name: name for name in table.widths}, *FIGURES), flush=True)
