@@ -27,7 +27,7 @@ MULTIRUN = ("-m", "--multirun")
 
 
 def main() -> None:
-    """Run the command line; every mistake and every fault ends in one line."""
+    """Run the command ``dognet``; every error ends it with one line."""
     words = sys.argv[1:]
     subcommand = words[0] if words and words[0] in SUBCOMMANDS else ""
     with interruptible(f"dognet {subcommand}".strip()):
@@ -57,11 +57,11 @@ def find_home() -> None:
     """Let libraries work for a user without an entry in passwd and without a writable home, as in a container."""
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = tempfile.gettempdir()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where it can keep no cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if it can't write its cache
 
 
 def complete(words: Sequence[str], root: Path) -> None:
-    """Print what may follow on the command line, for the shell; Hydra installs the completion itself."""
+    """Print for the shell how the last word may be completed; Hydra itself installs the completion."""
     if "query=" not in " ".join(words):
         import hydra
 
@@ -79,7 +79,7 @@ def complete(words: Sequence[str], root: Path) -> None:
 
 
 def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
-    """Run a subcommand with its own options; one on runs takes run folders, or studies for their best run."""
+    """Run a subcommand with its own options; plot and export take run folders, or studies for their best run."""
     module = importlib.import_module(SUBCOMMANDS[name][0])
     parser = argparse.ArgumentParser(f"dognet {name}", description=module.command.__doc__)
     module.add_arguments(parser)

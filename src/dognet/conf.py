@@ -33,7 +33,7 @@ from dognet.settings import (
 
 VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
 SOURCES = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
-GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, and one of those
+GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, with an example
 
 
 def name_of(word: str) -> str:
@@ -49,7 +49,7 @@ def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
 
 @contextmanager
 def as_settings_error() -> Iterator[None]:
-    """Raise as SettingsError what Hydra, OmegaConf or the YAML reader finds wrong meanwhile."""
+    """Turn an error of Hydra, OmegaConf or the YAML reader into a SettingsError of one line."""
     try:
         yield
     except (HydraException, OmegaConfBaseException, OSError, RecursionError, UnicodeDecodeError, YAMLError) as error:
@@ -62,7 +62,7 @@ def composed(
 ) -> tuple[dict[str, Any], str]:
     """Return the values that Hydra makes from conf/ and the overrides, and the name of the images' file in conf/data/.
 
-    ``swept`` are settings that get their values later. ``config`` is used if Hydra has made it of these overrides.
+    ``swept`` names settings that get their values later. ``config`` is used if it was composed from these overrides.
     """
     conf = root.resolve() / "conf"
     if config is None or config.hydra.overrides.task != overrides:
@@ -82,7 +82,7 @@ def composed(
 
 @as_settings_error()
 def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
-    """Return what Hydra makes from conf/ and the overrides, its own settings included."""
+    """Compose conf/ and the overrides with Hydra; the result includes Hydra's own settings."""
     conf = root.resolve() / "conf"
     chosen_files(conf)  # Hydra says little about a malformed list of defaults
     with hydra.initialize_config_dir(str(conf), **VERSION_BASE):
@@ -90,7 +90,7 @@ def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
 
 
 def one_line(error: BaseException) -> str:
-    """Return in one line what Hydra, OmegaConf or the YAML reader found wrong."""
+    """Return a message of one line for an error of Hydra, OmegaConf or the YAML reader."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={option}: no such option, there are {', '.join(error.options)}"
@@ -106,15 +106,15 @@ def one_line(error: BaseException) -> str:
 
 
 def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[str]) -> Settings:
-    """Return composed values as Settings within their bounds; SettingsError has a line for each mistake.
+    """Validate composed values and return them as Settings; SettingsError has a line for each mistake.
 
-    ``given`` are the settings of the command line or a study, which the method must use.
+    ``given`` names the settings that the command line or a study sets: the method must use each of them.
     """
     derived = {"source", "usual_positive"} & values.keys()
     faults = [unknown_name(name) for name in sorted(derived)]
     method = values.get("method")
     name = str(method.get("name")) if isinstance(method, dict) else ""
-    general = [each for each in given if not each.startswith("method.")]  # the method refuses strange ones of its own
+    general = [each for each in given if not each.startswith("method.")]  # method.…: checked by the method
     faults += [f"{each} is no setting of method={name}" for each in unused_by(name, general)]
     if values.get("study") == "pipeline":
         faults.append("study=pipeline is the run of dvc repro: choose another name")
@@ -122,7 +122,7 @@ def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[
         given_values = {name: value for name, value in values.items() if name not in derived}
         settings = Settings.model_validate({**given_values, "source": choice})
     except ValidationError as error:
-        faults += [re.sub("^source ", "data ", line) for line in describe_error(error)]  # it is the file's name
+        faults += [re.sub("^source ", "data ", line) for line in describe_error(error)]  # source is the file's name
     if faults:
         raise SettingsError("\n".join(faults))
     return settings.model_copy(update=name_images(settings, choice, conf))

@@ -6,11 +6,11 @@ import re
 
 
 class UserError(Exception):
-    """A fault that a command explains in one line: what, which value, where, the way out."""
+    """An error that a user can fix. Its message says in one line what is wrong, where, and the way out."""
 
 
 class ImagesError(UserError):
-    """Images that can't be used: the file, row and column, what is wrong, and the way out."""
+    """Images that can't be used. The message names the file, row and column, the fault and the way out."""
 
 
 def without_password(text: str) -> str:

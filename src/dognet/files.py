@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name and rename it into place: there is never half of it."""
+    """Write a file under a temporary name and rename it into place, so that nobody ever reads half a file."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -31,7 +31,7 @@ def sha256_once(path: Path) -> str:
 
 @functools.lru_cache(maxsize=16)
 def sha256_at(path: Path, stamp: tuple[int, int, int]) -> str:
-    """Return the sha256 of a file that has this stamp."""
+    """Return the file's sha256 from a cache by path and stamp."""
     return sha256(path)
 
 

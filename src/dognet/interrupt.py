@@ -1,4 +1,4 @@
-"""How a command ends: Ctrl-C and errors in one line, and workers with the sweep that started them."""
+"""How a command ends: with one line after Ctrl-C or an error. A sweep's workers end with their sweep."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dognet.project import check_source
 
 
 def collect_rarely() -> None:
-    """Look for garbage after 10,000 new objects instead of 700, and not when Python ends.
+    """Run the garbage collector after 10,000 new objects instead of 700, and not when Python ends.
 
     MLflow is then imported in 0.7 s instead of 1.1, and a sweep, which has imported much, ends 0.3 s sooner.
     """
 
     def end() -> None:
-        if "mlflow" not in sys.modules:  # the last look closes its SQLite file, whose -wal would stay otherwise
+        if "mlflow" not in sys.modules:  # the last collection closes its SQLite file; or its -wal would stay
             gc.freeze()
 
     gc.set_threshold(10_000)
@@ -32,7 +32,7 @@ def collect_rarely() -> None:
 
 
 def end_with(parent: int) -> None:
-    """Prepare a sweep's worker: it ends when ``parent`` is no longer its parent, as after `kill -9`."""
+    """Make this process, a sweep's worker, end when ``parent`` is no longer its parent, as after `kill -9`."""
     collect_rarely()
 
     def watch() -> None:
@@ -101,7 +101,7 @@ def print_no_more() -> None:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Make a function the command of a stage of `dvc repro`, which runs the source that DVC hashes."""
+    """Decorate the main function of a stage of `dvc repro`: check that the code is the source that DVC hashes."""
     with interruptible(name):
         check_source(Path())
         yield

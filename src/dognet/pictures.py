@@ -29,7 +29,7 @@ Band = Series | None
 Look = tuple[str, float, float]  # a colour map and the values at its ends
 
 DPI, WIDTH, MARGIN, LINE = 96, 760, 24, 18  # LINE is the height of a line of text
-TILE, NEXT, A_LINE, NAMES = 96, 112, 6, 88  # an image's width, from one to the next, images a line, room for names
+TILE, NEXT, A_LINE, NAMES = 96, 112, 6, 88  # an image's width, distance to the next, images per line, room for names
 SMALL, LARGE = 9.75, 12.0  # points: 13 and 16 pixels
 MUTED, MISSING, BACKGROUND = "#57606a", "#b4b8bd", "#fdfdfd"
 # Four of Okabe and Ito's, the others by search: each has a contrast of 3 with the background, and red-blind and
@@ -73,9 +73,9 @@ def curve(
 ) -> Figure:
     """Draw a run's loss (nats) above its accuracy (0 to 1) over its iterations, each of shape (points,).
 
-    The baseline is the accuracy of always giving the more frequent answer, a line across the accuracies. The axis says
-    what an iteration is.
-    Iterations and loss are on log axes. Points without a place on them leave a gap, which the legend names.
+    The baseline, the accuracy of always giving the more frequent answer, is a line across the accuracies. The axis says
+    what an iteration is. Iterations and loss have log axes. Points that do not fit on an axis leave a gap, and the
+    legend counts them.
     """
     losses, shares = {"train": (iteration, train_loss)}, {"train": (iteration, train_accuracy)}
     if validation_loss is not None and validation_accuracy is not None:
@@ -100,9 +100,9 @@ def curve(
 def lines(
     series: Series, xlabel: str, ylabel: str, title: str, *, logx: bool = True, logy: bool = True, band: Band = None
 ) -> Figure:
-    """Draw named curves, series[name] = (x, y), and round some of them a band, band[name] = (low, high).
+    """Draw named curves, series[name] = (x, y), and around some of them a band, band[name] = (low, high).
 
-    Points without a place on the axes leave a gap, which the legend names. At most the first 12 curves are drawn.
+    Points that do not fit on an axis leave a gap, and the legend counts them. At most the first 12 curves are drawn.
     """
     shown = min(len(series), len(LOOKS))
     some = f" (the first {shown} of {len(series)})" if len(series) > shown else ""

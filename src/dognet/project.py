@@ -1,4 +1,4 @@
-"""The project that a command works on: its root folder, and that the code which runs is the project's own."""
+"""The project that a command works on: find its root folder, and make sure that the project's own code runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be set: types, bounds and meaning of every setting, and the messages for wrong values.
+"""Every setting: its type, its bounds and its meaning, and the messages for invalid values.
 
 A setting is a field here and a line in conf/. Help, error messages, digest, folder name, sweeps, MLflow's parameters
 and the reference of settings are derived from the field.
@@ -38,7 +38,7 @@ class SettingsError(UserError):
 
 
 class Bound(str):
-    """What a value must be, in words, where type and limits don't say it."""
+    """What a value must be, in words, for a field whose type and limits don't say it."""
 
 
 def check_plain_name(name: str) -> str:
@@ -114,7 +114,7 @@ class Method(Model):
         return ({"method": self.name} if defaults or self.name != GRADIENT_DESCENT.name else {}) | given
 
 
-GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # of runs older than the setting
+GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # the method of runs older than this setting
 
 
 def unused_by(method: str, names: Iterable[str]) -> list[str]:
@@ -139,7 +139,7 @@ def make(name: str, settings: Mapping[str, Any]) -> network.Method:
 class TrainingSettings(Model):
     """The settings that change the result of a run, besides its images: conf/config.yaml and conf/method/.
 
-    A default counts for runs that were made before the setting existed.
+    Runs that were made before a setting existed count as having its default.
     """
 
     hiddenNodes: Annotated[Whole, Field(ge=1, le=100_000, description="hidden nodes besides the bias")]
@@ -166,7 +166,7 @@ class TrainingSettings(Model):
         return {name: value for name, value in values.items() if name not in self.method.build().unused}
 
     def arguments(self) -> dict[str, Any]:
-        """Return them as arguments of the network's ``fit``."""
+        """Return these settings as arguments of the network's ``fit``."""
         values = {name: getattr(self, name) for name in TrainingSettings.model_fields}
         return values | {"method": self.method.build()}
 
@@ -327,7 +327,7 @@ class Loader(yaml.CBaseLoader):
     """Reads all values as text, and runs no code."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping; a name that is there twice is an error, not the last of its values."""
+        """Return a mapping. A name that appears twice is an error: YAML would take its last value."""
         seen: set[str] = set()
         for key, _ in node.value:
             if str(key.value) in seen:

@@ -23,7 +23,7 @@ from typing import Any
 from dognet.errors import UserError
 from dognet.settings import PLAIN_NAME, TrainingSettings, as_written, bound, is_sweepable
 
-SOLVED = 0.99  # the test accuracy from which a run has solved its task, unless the study gives another
+SOLVED = 0.99  # a run with at least this test accuracy solves the task, unless the study sets another threshold
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def study_files(root: Path) -> dict[str, Path]:
 
 
 def find_study(name: str, root: Path) -> Study:
-    """Return the study of this name; UserError names those that there are."""
+    """Return the study of this name; if there is none, UserError lists the existing ones."""
     files = study_files(root)
     if name not in files:
         there = f"there are {', '.join(files)}" if files else "no study has a file: experiments/<study>/study.yaml"

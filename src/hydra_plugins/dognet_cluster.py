@@ -23,17 +23,17 @@ QUICK = {  # for Ray, before it is imported: a cluster that isn't there is given
 
 
 class ClusterLauncher(Launcher):
-    """Does as many runs at a time as the cluster has cores; those of a node that dies are done on another."""
+    """Trains as many runs at a time as the cluster has cores; the runs of a node that fails are trained on another."""
 
     def __init__(self, address: str):
         self.address = address
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra hands over."""
+        """Store what Hydra passes."""
         self.context, self.task, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Do the runs and return for each what the task returned, or the error that prevented it."""
+        """Train the runs; return for each what the task returned, or the error that prevented it."""
         from dognet.project import project_root
 
         loader, root = self.context.config_loader, project_root().resolve()
@@ -72,7 +72,7 @@ def cluster(address: str, root: Path) -> Iterator[Any]:
 
 
 def on_node(task: TaskFunction, settings: DictConfig, root: Path) -> Any:
-    """Do a run in a process of a node."""
+    """Train a run in a process on a node; return its error, if any."""
     if not root.is_dir():
         return f"{platform.node()} does not see {root}: every node needs the project's folder, at the same path"
     os.chdir(root)

@@ -11,13 +11,13 @@ from omegaconf import DictConfig
 
 
 class StudySweeper(Sweeper):
-    """Does a run for each combination of the values given, in one study, with any launcher."""
+    """Trains a run for each combination of the given values, in one study, with any launcher."""
 
     def __init__(self, params: Any = None):
         self.params = {} if params is None else params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra passes; the task is the sweeper's own."""
+        """Store what Hydra passes, except the task: dognet's sweeper has its own."""
         self.context, self.settings = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> None:

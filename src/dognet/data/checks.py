@@ -1,4 +1,4 @@
-"""Traps in a user's own images: files that can be read and trained on, but are probably not what was meant."""
+"""Warnings about a user's own images: files that can be read and trained on, but probably contain a mistake."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MOST_CELLS = 10**8  # in larger tables duplicates are not counted: it would take
 
 
 def warnings(tables: Sequence[tuple[str, pd.DataFrame]], white: float) -> list[str]:
-    """Return a line for each trap in the tables of these files, which have pixels from 0 to 255; training comes first.
+    """Return a line for each probable mistake in the tables (file, table), with pixels 0..255, the training file first.
 
-    Raises ImagesError where all training images are the same.
+    Raises ImagesError if all training images are the same.
     """
     (train_file, train), (test_file, test) = tables
     lines = [line for file, table in tables for line in dark(file, table, white)]
@@ -56,8 +56,8 @@ def odd_columns(file: str, table: pd.DataFrame) -> Iterator[str]:
 
 
 def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> Iterator[str]:
-    """Warn of labels that look the same, and of those that a file lacks; counts has the rows by label, by file."""
-    spellings: dict[str, dict[str, int]] = {}  # rows by label, by what the label looks like
+    """Warn of labels that look the same or that only one file has; ``counts[file][label]`` is a number of rows."""
+    spellings: dict[str, dict[str, int]] = {}  # spellings[look][label] is a number of rows
     for label, n in sum(map(Counter, counts.values()), Counter()).items():
         spellings.setdefault(plain(label), {})[label] = n
     for alike in spellings.values():
@@ -72,14 +72,14 @@ def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> Iterator[str]:
 
 
 def duplicates(train_file: str, train: pd.DataFrame, test_file: str, test: pd.DataFrame) -> Iterator[str]:
-    """Warn of images that the network sees in training too, whatever their label."""
+    """Warn of test images that are also training images, whatever their label."""
     if train.size + test.size > MOST_CELLS:
         return
     hashes = [
         pd.util.hash_pandas_object(each.drop(columns="label").astype(float).abs(), index=False)  # abs: -0 is 0
         for each in (train, test)
     ]
-    in_both = hashes[0][hashes[0].isin(hashes[1])]  # first: a set of the test images is smaller
+    in_both = hashes[0][hashes[0].isin(hashes[1])]  # in this order: the set of test images is smaller
     n = int(hashes[1].isin(in_both).sum())
     if n:
         found = f"{n} of {len(test)} images are in {train_file} too"

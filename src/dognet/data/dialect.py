@@ -65,8 +65,8 @@ class Dialect:
 
 
 def dialect(path: Path, label: str) -> Dialect:
-    """Return how a file is written; of the separators, the one that makes ``label`` a column, or the most columns."""
-    csv.field_size_limit(sys.maxsize)  # a quote that is not closed makes one cell of the rest
+    """Detect how a CSV is written. Its separator makes ``label`` a column; else it is the one with the most columns."""
+    csv.field_size_limit(sys.maxsize)  # a quote that is not closed makes one cell of the rest of the file
     encoding = encoding_of(path)
     with opened_text(path, encoding) as text:
         first = text.readline()
@@ -139,6 +139,6 @@ def opened_text(path: Path, encoding: str) -> Iterator[IO[str]]:
 
 
 def is_data(names: list[str]) -> bool:
-    """Return whether the first row has an image instead of names: all but one are numbers, and don't count up."""
+    """Return whether the first row is an image, not a header: all cells but one are numbers, not 0, 1, 2 and so on."""
     numbers = pd.to_numeric(pd.Series(names, dtype=str), errors="coerce").dropna().to_numpy()
     return len(numbers) >= max(1, len(names) - 1) and not (len(numbers) > 1 and (np.diff(numbers) == 1).all())

@@ -14,7 +14,7 @@ SIDES = ((0, 1), (2, 3), (0, 2), (1, 3))  # top, bottom, left, right: pixel numb
 
 
 def generate(n_images: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Make images of the lecture's three kinds, as often and as bright as measured on its 5000 images."""
+    """Make images of the lecture's three kinds, with the shares and the brightness measured on its 5000 images."""
     label = rng.choice(list(SHARES), n_images, p=list(SHARES.values()))
     pixels = np.empty((n_images, 4), int)
     for kind, draw in (("checkerboard", checkerboards), ("bright line", bright_lines), ("triangle", triangles)):
@@ -24,7 +24,7 @@ def generate(n_images: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def checkerboards(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """One diagonal dark, the other bright: each pair within 24, at least 51 between them."""
+    """Draw images with one dark and one bright diagonal: each pair within 24, at least 51 between the pairs."""
     found = np.empty((0, 4), int)
     while len(found) < n_images:  # drawn evenly, kept where the rule holds: about one in three
         first = rng.integers(0, 256, (n_images, 2))
@@ -36,7 +36,7 @@ def checkerboards(n_images: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def bright_lines(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """Both pixels of one side bright (231..255), the other two anything up to 174."""
+    """Draw images in which both pixels of one side are bright (231..255), and the other two anything up to 174."""
     pixels = rng.integers(0, 175, (n_images, 4))
     side = np.array(SIDES)[rng.integers(0, 4, n_images)]
     np.put_along_axis(pixels, side, rng.integers(231, 256, (n_images, 2)), axis=1)
@@ -44,7 +44,7 @@ def bright_lines(n_images: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def triangles(n_images: int, rng: np.random.Generator) -> np.ndarray:
-    """Three corners alike and one not: dark is 0..49, bright 201..255; the odd one is dark in 57 of 100."""
+    """Draw images with one odd corner: dark is 0..49, bright 201..255; the odd one is dark in 57 of 100 images."""
     odd_one_dark = rng.random(n_images) < 0.57
     dark = odd_one_dark[:, None] == (np.arange(4) == rng.integers(0, 4, n_images)[:, None])
     return np.where(dark, rng.integers(0, 50, (n_images, 4)), rng.integers(201, 256, (n_images, 4)))

@@ -29,7 +29,7 @@ def read(path: Path, label: str = "label", white: float = 255) -> pd.DataFrame:
     return read_once(path, label, white, stamp(path))
 
 
-@functools.lru_cache(maxsize=4)  # the train and test images, as they came and as the runs of a sweep read them
+@functools.lru_cache(maxsize=4)  # the train and test images: the user's files, and the copies in data/<source>/
 def read_once(path: Path, label: str, white: float, stamp: tuple[int, int, int]) -> pd.DataFrame:
     """Read a file unless this process has read it with this stamp before."""
     form = dialect(path, label)
@@ -116,7 +116,7 @@ def check_pixels(form: Dialect, name: str, column: pd.Series, white: float) -> N
 
 
 def is_index(name: str, column: pd.Series) -> bool:
-    """Return whether a column numbers the rows: by its name, or by the same step from each of 10 rows or more."""
+    """Return whether a column numbers the rows: its name says so, or its values rise evenly in 10 rows or more."""
     if INDEX.fullmatch(name):
         return True
     if column.dtype.kind not in "iuf" or len(column) < 10:
@@ -139,7 +139,7 @@ def check_digits(form: Dialect, label: str) -> None:
 
 
 def has_hex(form: Dialect) -> bool:
-    """Return whether 0x or 0X stands anywhere in a file, in UTF-8 or UTF-16."""
+    """Return whether a file contains 0x or 0X, in UTF-8 or UTF-16."""
     with opened(form.path) as file:
         while block := file.read(2**20) + file.readline():  # whole lines
             for x in (b"x", b"X"):  # x is rare, and 0 is not: looking for x first takes a tenth of the time
@@ -180,7 +180,7 @@ def check_header(form: Dialect, label: str) -> None:
 
 
 def broken(form: Dialect) -> str:
-    """Name the first row that has more or fewer cells than the header, if that is what is wrong with the file."""
+    """Return a message that names the first row with more or fewer cells than the header; "" if there is none."""
     expected = len(form.header)
     with form.rows() as rows:
         for cells in filter(None, rows):

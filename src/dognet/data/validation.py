@@ -14,7 +14,7 @@ def number_of(validation: float, n_images: int) -> int:
 
 
 def set_apart(table: pd.DataFrame, n_images: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the training images without ``n_images`` of them, and these, both in the table's order.
+    """Split a table into the images to train on and ``n_images`` validation images, both in the table's order.
 
     Each label contributes its share, rounded up or down: the images are lined up label by label, each label's in random
     order, and taken at equal distances. Raw draws of a bit generator are the same in every version of NumPy.

@@ -1,7 +1,7 @@
 """The images of a training as every method sees them: mean loss and mean gradient, in blocks and on several threads.
 
-A *part* is what one thread computes. A *block* is a piece of a part, with all that is computed for it some MiB at most.
-Both depend on the shape alone, and parts are added in their order: the number of threads does not change the result.
+A *part* is what one thread computes. A *block* is a piece of a part, so small that its values take some MiB at most.
+Both depend only on the arrays' shapes, and parts are added in their order: the number of threads changes no result.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 from dognet.network.gradient import Array, gradient, new_buffer, score
 
 NUMBERS = 2**18  # in a block, 2 MiB in float64; with smaller blocks threads wait for Python's lock more often
-DIRECT = 10**6  # most multiplications in a matrix product that OpenBLAS does without copying the factors, with AVX-512
+DIRECT = 10**6  # up to so many multiplications, OpenBLAS with AVX-512 multiplies matrices without copying them
 FEWEST = 512  # images in a block: at 784 pixels and 128 nodes 7 times as fast as blocks of 5
 FEWEST_DIRECT = 300  # images where DIRECT holds: at 60,000 x 784 and 4 nodes 1.7 times as fast as 512
 PARTS = 16  # at most, so that their gradients take little memory
-VALUES = 100_000  # fewest in a part, H's and an eighth of X1's: smaller ones are not worth a thread
+VALUES = 100_000  # fewest in a part, counting those of H and an eighth of X1: a smaller part is not worth a thread
 
 
 class Images:
@@ -90,12 +90,12 @@ def add_up(terms: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 
 def image_parts(n: int, rows: int, h: int) -> list[slice]:
-    """Cut n images, of which X1 has so many ``rows``, into parts for threads."""
+    """Return the slices that cut n images into parts for threads; ``rows`` is the number of rows of X1."""
     return cut(n, min(PARTS, n // FEWEST, n * (h + rows // 8) // VALUES))
 
 
 def image_blocks(n: int, rows: int, h: int) -> list[slice]:
-    """Cut n images, of which X1 has so many ``rows``, into blocks."""
+    """Return the slices that cut n images into blocks; ``rows`` is the number of rows of X1."""
     return cut(n, math.ceil(n / block_size(rows, h)))
 
 

@@ -1,4 +1,4 @@
-"""What the network accepts: every refusal names the argument, its value and what it must be."""
+"""Checks of the network's arguments: every error names the argument, its value and what it must be."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_share(name: str, value: Any) -> None:
 
 
 def check_step(stepSize: Any) -> None:
-    """Raise InputError unless stepSize is a positive finite number, as a float too."""
+    """Raise InputError unless stepSize is a positive number that is finite as a float."""
     is_number = isinstance(stepSize, numbers.Real) and not isinstance(stepSize, bool)
     if not is_number or not 0 < stepSize <= sys.float_info.max:
         raise InputError(f"stepSize must be a positive finite number, got {stepSize!r}")
@@ -70,7 +70,7 @@ def check_images(X: Any) -> Array:
 
 
 def numbers_of(X: Array) -> Array:
-    """Return an array of objects as one of floats."""
+    """Convert an array of Python objects to floats; InputError names the first that is not a number."""
     for (row, column), cell in np.ndenumerate(X):
         if not isinstance(cell, numbers.Real) or isinstance(cell, bool):
             raise InputError(f"X must be numeric, got {cell!r} in row {row}, column {column}")

@@ -49,7 +49,7 @@ class NNet:
     y_classes : ndarray of shape (2,), optional
         The two classes; ``predict`` returns ``y_classes[1]`` where its probability is above 0.5.
 
-    Weights given here serve ``predict``; ``fit`` draws its own.
+    ``predict`` uses the weights given here; ``fit`` draws new ones.
 
     >>> X = np.array([[0, 255], [255, 0], [0, 0], [255, 255]])
     >>> y = np.array(["differ", "differ", "same", "same"])
@@ -102,7 +102,7 @@ class NNet:
         hiddenNodes : hidden nodes besides the bias, at least 1
         stepSize : how far along the gradient an update goes, above 0 (also called the learning rate)
         ITERS : iterations to make, at least 0
-        seed : of the initial weights, and of all that the method draws; None draws others each time
+        seed : seed of the initial weights and of the method's random numbers; None gives others each time
         method : how the weights are found, one of the classes in ``dognet.network.methods``
         dtype : ``float64``, or ``float32`` for about half the time and fewer digits
         callback : called as callback(iteration, loss, accuracy) at each of ``recorded_iterations(ITERS)``, before
@@ -114,7 +114,7 @@ class NNet:
         Raises
         ------
         InputError
-            If an argument is not as above.
+            If an argument is not as described above.
         FloatingPointError
             If the weights stop being finite.
         """
@@ -146,7 +146,7 @@ class NNet:
             raise
 
     def predict(self, X: Any, type: str = "classes") -> Array:
-        """Return the class of each image of X (n_images, n_pixels), or with type='probs' how likely y_classes[1] is."""
+        """Return the class of each image of X (n_images, n_pixels), or with type='probs' y_classes[1]'s probability."""
         if type not in ("classes", "probs"):
             raise InputError(f"type must be 'classes' or 'probs', got {type!r}")
         W1, W2 = self.weights()
@@ -164,7 +164,7 @@ class NNet:
         return self._known_classes()[(yhat > 0.5).astype(int)]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state and y_classes to one .npz file; a file at ``path`` stays whole until the new one is."""
+        """Save the state and y_classes in an .npz file; an existing file is replaced once the new one is complete."""
         arrays = self._known_state().arrays() | {"y_classes": self._known_classes()}
         path = Path(path)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -177,7 +177,7 @@ class NNet:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NNet:
-        """Read a network that ``save`` wrote; nothing is ever unpickled."""
+        """Load a network from a file that ``save`` wrote; nothing is ever unpickled."""
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as saved:
                 arrays = dict(saved)

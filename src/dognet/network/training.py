@@ -23,7 +23,7 @@ class State:
 
     W1: Array  # (p+1, h)
     W2: Array  # (h+1, 1)
-    generator: np.random.Generator | None = None  # the seed's, which has drawn the initial weights
+    generator: np.random.Generator | None = None  # made from the seed; it has drawn W1 and W2
     memory: dict[str, Array] = field(default_factory=dict)  # what the method carries on to the next iteration
 
     def arrays(self) -> dict[str, Array]:
@@ -35,7 +35,7 @@ class State:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> State:
-        """Return the state whose ``arrays()`` these are."""
+        """Rebuild a state from what ``arrays()`` returned."""
         memory = {name: arrays[name].copy() for name in arrays if name not in ("W1", "W2", "generator")}
         state = cls(arrays["W1"], arrays["W2"], memory=memory)
         if "generator" in arrays:
@@ -55,10 +55,10 @@ def draw_weights(generator: np.random.Generator, p: int, h: int, dtype: Any) -> 
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """A way to find the weights. Its fields are its settings; ``unused`` names the general ones that it ignores."""
+    """A way to find the weights. Its fields are its settings; ``unused`` names settings of ``fit`` that it ignores."""
 
     unused: ClassVar[tuple[str, ...]] = ()
-    dense: ClassVar[int] = 100  # the first iterations, all recorded; fewer where recording takes as long as several
+    dense: ClassVar[int] = 100  # every iteration up to this is recorded; fewer where iterations are cheap
 
     @property
     @abstractmethod
@@ -106,5 +106,5 @@ def recorded_iterations(ITERS: int, dense: int = 100) -> Iterator[int]:
 
 
 def cost(hiddenNodes: int, ITERS: int, done: int = 0, **_: Any) -> float:
-    """Return the relative cost of a run from iteration ``done`` on: that of its nodes, and about that of 2 more."""
+    """Return the relative cost of a run: that of a hidden node in an iteration is 1, that of the rest is 2."""
     return (hiddenNodes + 2) * (ITERS - done)

@@ -9,7 +9,7 @@
     traceback.txt   of a failed run
     *.svg, *.png    pictures, which may be added later
 
-A run whose run.json is there and whose checksums hold has ended. One that was killed has no run.json.
+A run has ended if its run.json exists and the checksums match. A run that was killed has no run.json.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ M = TypeVar("M", bound=Model)
 
 
 class RunError(UserError):
-    """A run that is not there, or not whole: which file, and why."""
+    """A run that is missing, incomplete or damaged. The message names the file and the reason."""
 
 
 def runs_folder(root: Path, study: str) -> Path:
@@ -59,11 +59,11 @@ def runs_folder(root: Path, study: str) -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, which others who train the same run wait for; the kernel releases it when a process ends."""
+    """Lock a run's folder; others who train this run wait. The kernel releases the lock when the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system that can't: NFS
+        with suppress(OSError):  # a file system that can't lock, such as NFS
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -88,7 +88,7 @@ def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:
 
 
 def new_manifest(study: str, settings: TrainingSettings, images: ImagesId, *, start: str | None) -> Manifest:
-    """Return what is known of a run before it is trained."""
+    """Return the manifest of a run that is not trained yet."""
     return Manifest(
         status="trained",
         study=study,
@@ -112,7 +112,7 @@ def trained_manifest(folder: Path) -> Manifest:
 
 
 def finish(folder: Path, test_file: Path, manifest: Manifest) -> None:
-    """Write run.json of a run whose files are all there, metrics.json among them."""
+    """Write run.json, the last file of a run; all others, such as metrics.json, must exist."""
     update = {"status": "finished", "digest": read_metrics(folder).digest, "test_sha256": sha256_once(test_file)}
     write_manifest(folder, manifest.model_copy(update=update))
 
@@ -153,7 +153,7 @@ def provenance() -> Provenance:
 
 
 def git(*words: str) -> str | None:
-    """Return what git answers; None without git or a repository, which a run does not need.
+    """Return the output of git; None without git or a repository, because a run needs neither.
 
     The project may belong to another user, which Git would refuse: we run its code anyway.
     """
@@ -177,7 +177,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_verified(folder: Path) -> Run:
-    """Read a run folder whose checksums hold."""
+    """Read a run folder and verify its checksums."""
     manifest = read_manifest(folder)
     if manifest.status == "trained":
         raise RunError(f"{folder / 'run.json'}: the run is trained but not evaluated yet")
@@ -229,7 +229,7 @@ def parse(path: Path, parser: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def model(path: Path, kind: type[M], values: dict[str, Any]) -> M:
-    """Return the values of a file with their types."""
+    """Validate the values of a file and return them with their types."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -239,7 +239,7 @@ def model(path: Path, kind: type[M], values: dict[str, Any]) -> M:
 
 
 def finished(folder: Path, digest: str) -> Run | None:
-    """Return the folder's run if it has this digest and is finished and whole."""
+    """Return the folder's run if it is finished and undamaged and has this digest, else None."""
     try:
         run = read_run(folder)
     except RunError:
@@ -283,9 +283,9 @@ def ended_runs(folder: Path) -> Iterator[Run]:
 
 
 def longest_shorter(folder: Path, settings: TrainingSettings, images: ImagesId) -> Run | None:
-    """Return the finished run beside ``folder`` on the same trajectory with the most ITERS below the wanted ones.
+    """Return the run beside ``folder`` to resume from: the longest finished one of this trajectory with fewer ITERS.
 
-    Its validation images must be the same too, or the longer run's curve would begin with figures of other images.
+    Its validation images must be the same too, or the longer run's curve would begin with values of other images.
     """
     wanted = trajectory(settings, images), images.content
     pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")

@@ -1,4 +1,4 @@
-"""A run as typed values: its settings, its images, its figures, and where it comes from."""
+"""A run as typed values: its settings, its images, its metrics, and where it comes from."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class ImagesId(Model):
 
     @property
     def content(self) -> tuple[str, str, str | None]:
-        """The task: which images are trained and validated with, and the label to tell apart."""
+        """The label to recognise, and the sha256 of the training and of the validation images."""
         return self.positive, self.train_sha256, self.validation_sha256
 
 
 class Metrics(Model):
-    """The figures of a finished run: losses in nats, accuracies from 0 to 1, and how many test images it gets right."""
+    """The metrics of a finished run: losses in nats, accuracies from 0 to 1, and how many test images it gets right."""
 
     train_loss: float
     train_accuracy: float
@@ -44,24 +44,24 @@ class Metrics(Model):
     test_accuracy: float
     baseline: float  # the share of the larger class among the test images
     balanced_accuracy: float | None = None  # the mean of both classes' test accuracy, where the classes are uneven
-    true_positives: int | None = None  # test images of the positive class that count as such
-    false_negatives: int | None = None  # and those that don't
+    true_positives: int | None = None  # test images of the positive class that are recognised
+    false_negatives: int | None = None  # and those that are not
     false_positives: int | None = None
     true_negatives: int | None = None
     digest: str
 
     def by_name(self) -> dict[str, float]:
-        """Return by name the numbers that the run has."""
+        """Return the metrics that the run has, by their names."""
         return self.model_dump(exclude={"digest"}, exclude_none=True)
 
     @property
     def chosen_by(self) -> str:
-        """The name of the loss by which the best run is chosen; never a figure of the test images."""
+        """The name of the loss by which the best run is chosen; never a metric of the test images."""
         return chosen_by(self.by_name())
 
     @property
     def selection_loss(self) -> float:
-        """That loss in nats."""
+        """The loss by which the best run is chosen, in nats."""
         return self.by_name()[self.chosen_by]
 
     def summary(self) -> str:
@@ -123,7 +123,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run ended without an error."""
         return self.manifest.status == "finished"
 
     @property
@@ -138,9 +138,9 @@ class Run:
 
 
 def curve_text(points: Sequence[tuple[float, ...]]) -> str:
-    """Return curve.csv of recorded iterations, each with what CURVE names, or without the validation images' figures.
+    """Return the text of curve.csv. A point is an iteration and the values of CURVE, all or only the train ones.
 
-    The figures have 10 significant digits: another CPU's last bits don't change the file.
+    The values have 10 significant digits, so that another CPU's last bits don't change the file.
     """
     import pandas as pd  # for which --help should not wait
 
@@ -149,12 +149,12 @@ def curve_text(points: Sequence[tuple[float, ...]]) -> str:
 
 
 def read_curve(path: Path) -> pd.DataFrame:
-    """Read curve.csv: a row for each recorded iteration, a column for each figure."""
+    """Read curve.csv: a row for each recorded iteration, a column for each of CURVE."""
     import pandas as pd
 
     return pd.read_csv(path, index_col="iteration")
 
 
 def chosen_by(figures: Collection[str]) -> str:
-    """Return which of these figures chooses the best run: the validation loss if it is there, else the train loss."""
+    """Return which of these metrics chooses the best run: the validation loss if there is one, else the train loss."""
     return "validation_loss" if "validation_loss" in figures else "train_loss"

@@ -1,4 +1,4 @@
-"""Stage evaluate: the figures of the trained network; those of the test images are computed here."""
+"""Stage evaluate: write the metrics of the trained network; those of the test images are computed here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def evaluate(data: Path, folder: Path) -> Metrics:
 
 
 def rounded(figure: float) -> float:
-    """Return a figure with 10 significant digits: another CPU's last bits don't change the file."""
+    """Round a number to 10 significant digits, so that another CPU's last bits don't change the file."""
     return float(f"{figure:.10g}")
 
 

@@ -35,7 +35,7 @@ class Fetched(Model):
 
     key: str  # hash of the settings, the code that makes images, and size and time of every file
     pixels: tuple[str, ...]
-    labels: dict[str, tuple[str, ...]]  # that occur in each part
+    labels: dict[str, tuple[str, ...]]  # the labels that occur in each part
 
 
 def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
@@ -44,7 +44,7 @@ def fetch(settings: Settings, root: Path, command: str = "dognet") -> ImagesId:
     Without validation images, validation.csv has a header only: DVC expects every out of a stage to exist.
 
     Files that were made from the same settings and inputs stay untouched. Raises ImagesError; then nothing is written.
-    When it reads own images it prints warnings, a line each, with the name of the command in front.
+    When it reads the user's own images, it prints a line for each warning, with the name of the command in front.
     """
     folder = root / "data" / settings.source
     check_not_own(folder, input_files(settings, root))
@@ -89,12 +89,12 @@ def make(settings: Settings, root: Path, command: str) -> Fetched:
 
 
 def load(settings: Settings, root: Path) -> dict[str, pd.DataFrame]:
-    """Return the images by part: made, or read and checked."""
+    """Return the images of each part: generated, or read from CSV files and checked."""
     data = settings.data
     if isinstance(data, Generated):
         rows = {"train": data.train_rows, "test": data.test_rows}
         rows["validation"] = validation.number_of(data.validation, data.train_rows)
-        rngs = np.random.default_rng(data.seed).spawn(3)  # one a part: more of one changes no other
+        rngs = np.random.default_rng(data.seed).spawn(3)  # one per part: its size changes no other part
         return {part: generate.generate(n, rng) for (part, n), rng in zip(rows.items(), rngs, strict=True)}
     train_file, test_file = input_files(settings, root)
     for name, file in (("train", train_file), ("test", test_file)):
@@ -140,7 +140,7 @@ def check_columns(train: pd.DataFrame, test: pd.DataFrame, train_file: Path, tes
 
 
 def warn(settings: Settings, tables: dict[str, pd.DataFrame], command: str) -> None:
-    """Print what is probably wrong with own images; ImagesError where nothing can be learned from them."""
+    """Print warnings about the user's own images; ImagesError if nothing can be learned from them."""
     data = settings.data
     if isinstance(data, Csv):
         train = pd.concat([tables["train"], tables["validation"]])  # one file

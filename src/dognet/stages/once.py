@@ -24,7 +24,7 @@ def run_once(
     overrides: Sequence[str] = (),
     draw: bool = False,
 ) -> Run:
-    """Fetch, train and evaluate into the study's runs; a finished run is returned as it is unless forced.
+    """Fetch the images, train and evaluate one run, and return it; a finished run is trained again only if forced.
 
     An error in training is saved in the folder (status ``failed``) and raised again. A mistake in the images leaves the
     folder as it is, and a picture that can't be drawn leaves the run finished.

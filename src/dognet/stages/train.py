@@ -25,11 +25,11 @@ from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_m
 from dognet.runs.run import ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
-SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
+SNAPSHOT_WEIGHTS = 100_000  # a larger network has only one snapshot, the last
 
 
 def cost_of(settings: TrainingSettings, done: int = 0) -> float:
-    """Return about how much a run computes from iteration ``done`` on, in arbitrary units."""
+    """Estimate how much a run has to compute from iteration ``done`` on, in arbitrary units."""
     return cost(**settings.training(), done=done)
 
 
@@ -46,7 +46,7 @@ def train(
 
     No weight depends on ``data``/validation.csv: its images are scored at the recorded iterations. ``callback`` is that
     of the network's ``fit``. If a finished run of the same trajectory with fewer ITERS is beside ``folder``, training
-    resumes from it, to the same bits; ``force`` trains from the start.
+    resumes from it and ends with the same bits; ``force`` trains from the start.
     """
     clock = time.perf_counter()
     X, y = images.split(images.read(data / "train.csv"), settings.data.positive)

@@ -1,1 +1,1 @@
-"""Sweeps: studies, the points of a grid, the runs that are to do, and the report of what came of them."""
+"""Sweeps: the grid of a study, the runs that must still be trained, and the report of their results."""

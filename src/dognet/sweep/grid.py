@@ -45,11 +45,11 @@ class PlannedRun:
         return named(self.swept) or self.folder.name
 
     def run(self) -> Run | None:
-        """Return its run if that is finished, with this digest."""
+        """Return the finished run in its folder, or None if there is none with this digest."""
         return folders.finished(self.folder, self.digest)
 
     def failure(self) -> str | None:
-        """Return the error of its run if that has failed."""
+        """Return the error of the run in its folder, if that run failed."""
         try:
             return folders.read_run(self.folder).manifest.error
         except folders.RunError:
@@ -71,9 +71,9 @@ def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
 
 
 def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
-    """Return the words of a command line as Hydra takes them.
+    """Check the words of a command line and return them in Hydra's syntax.
 
-    If one can't be used, SettingsError has a line for each mistake, also for those in the values of the other words.
+    SettingsError has a line for each mistake, in the words and in the values of settings.
     """
     read, faults = read_words(words, root, multirun=multirun)
     if faults:
@@ -83,9 +83,9 @@ def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
 
 
 def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None) -> list[PlannedRun]:
-    """Return the points that the words ask for, each once; SettingsError has a line for each mistake in any of them.
+    """Return the points of the grid that the words describe, each once; SettingsError has a line for each mistake.
 
-    ``config`` is what Hydra has made of the words with one value, if it has.
+    ``config`` is Hydra's composition of the words with one value, if it exists already.
     """
     fixed, grid, faults = points_of(words, root, config)
     if faults:
@@ -96,7 +96,7 @@ def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None
 def points_of(
     words: Sequence[str], root: Path, config: DictConfig | None = None
 ) -> tuple[list[str], list[tuple[dict[str, str], Settings]], list[str]]:
-    """Return the words that all points share, what is swept and the settings of each, and a line for each mistake."""
+    """Return the words that all points share, each point's swept values and settings, and a line for each mistake."""
     fixed, swept, in_words = split(words)
     grid, in_values = combine(fixed, swept, root, config)
     return fixed, grid, [*in_words, *in_values]
@@ -144,7 +144,7 @@ def values_of(override: Override) -> list[Any]:
 
 
 def plain(value: Any, sweep: object) -> Any:
-    """Return a swept value without Hydra's wrapping; of range(0.1,0.4,0.1) the last is 0.3, not 0.30000000000000004."""
+    """Return a swept value without Hydra's wrapping: the last of range(0.1,0.4,0.1) as 0.3, not 0.30000000000000004."""
     if isinstance(value, QuotedString):
         return value.text
     return float(f"{value:.12g}") if isinstance(sweep, RangeSweep) and isinstance(value, float) else value
@@ -153,7 +153,7 @@ def plain(value: Any, sweep: object) -> Any:
 def combine(
     fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path, config: DictConfig | None
 ) -> tuple[list[tuple[dict[str, str], Settings]], list[str]]:
-    """Return what is swept, and the validated settings, of every combination; and a line for each mistake in them."""
+    """Return the swept values and the validated settings of every combination, and a line for each mistake in them."""
     grid: list[tuple[dict[str, str], Settings]] = []
     faults: dict[str, list[str]] = {}
     composed_files, lines = compose_files(fixed, swept, root, config)
@@ -182,8 +182,8 @@ def compose_files(
 ) -> tuple[dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]], list[str]]:
     """Compose conf/ once for every combination of swept files of images and methods.
 
-    Where several methods are swept, each gets the settings that it uses. Return by the names of the files the values,
-    the name of the images' file and the settings that the method does not use; and a line for each mistake.
+    If several methods are swept, each gets only the settings that it uses. Return two things: by the names of the
+    files, the values, the file of the images and the settings that the method does not use; a line for each mistake.
     """
     found: dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]] = {}
     names, methods = [*swept, *map(name_of, fixed)], swept.get("method", [])
@@ -204,7 +204,7 @@ def compose_files(
 
 
 def with_values(base: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return composed values with those that are chosen, such as ``seed`` and ``data.white``."""
+    """Return a copy of composed values in which the chosen ones, such as ``data.white``, are replaced."""
     values = base | {group: dict(base[group]) for group in GROUPS}
     for name, value in chosen.items():
         group, _, own = name.partition(".")

@@ -20,12 +20,12 @@ NOT_RUN = "not run yet"
 
 
 class ReportError(UserError):
-    """A study that can't be reported, or has no run to keep: why, and the way out."""
+    """A study that has no report or no best run. The message says why, and the way out."""
 
 
 @dataclass(frozen=True)
 class Members:
-    """The runs of a study: those of its grid, or without a study file all in its folder."""
+    """The runs of a study: those of its grid or, without a study file, all runs in its folder."""
 
     study: Study
     finished: list[tuple[dict[str, object], Run]]  # each with its settings by name
@@ -70,7 +70,7 @@ def members_of_grid(study: Study, root: Path) -> Members:
 
 
 def members_of_folder(name: str, folder: Path) -> Members:
-    """Return all runs in a folder, a copied one once; runs of other code and damaged ones are missing."""
+    """Return all runs in a folder, copies only once; runs of other code and damaged runs count as missing."""
     study = Study(name, folder.with_name("study.yaml"), f"What do the runs of {name} show?", (), {}, {})
     ended = [run for run in ended_runs(folder) if run.finished]
     runs = [run for run in ended if run.manifest.code == code_digest(run.settings.method.name)]
@@ -82,7 +82,7 @@ def members_of_folder(name: str, folder: Path) -> Members:
 
 
 def why_missing(folder: Path, reason: str) -> str:
-    """Return why a run does not count; for a run that is whole, that is ``reason``."""
+    """Return why a run does not count: it does not exist, is damaged, has failed or, if it is finished, ``reason``."""
     if written_at(folder) is None:
         return NOT_RUN
     try:
@@ -93,7 +93,7 @@ def why_missing(folder: Path, reason: str) -> str:
 
 
 def settings_of(run: Run) -> dict[str, object]:
-    """Return a run's settings by name; its images by folder and by content, which may have changed there."""
+    """Return a run's settings by name, and its images by folder and by hash: files in the folder may have changed."""
     sha256 = run.images.train_sha256, run.images.validation_sha256, run.manifest.test_sha256
     content = hash_of({"sha256": sha256})[:8]
     images = {"data.positive": run.images.positive, "data": run.images.source, "images": content}

@@ -1,7 +1,7 @@
 """A study's report: the question, the answer in words, tables and pictures, all made from the run folders.
 
-Beside report.md stands report.json with the answer and how many runs it rests on. Git keeps both, but no runs: in a
-clone the list of studies is made from these files, and a sweep sees there whether it would replace a complete report.
+Beside report.md is report.json, with the answer and the number of runs behind it. Git keeps both, but no runs: in a
+clone the list of studies is made from these files, and a sweep reads there whether it would replace a complete report.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMED = 8  # if more runs are missing, the reasons are counted
 
 
 class Report(Model):
-    """A report that is written: report.json."""
+    """The content of report.json: a study's question, its answer and the number of its runs."""
 
     path: Path = Field(exclude=True)  # report.md
     question: str
@@ -167,7 +167,7 @@ def confusion(run: Run) -> Iterator[str]:
 
 
 def missing_runs(missing: Mapping[str, str]) -> str:
-    """Return a list of the missing runs; of many, a list of the reasons with the first three runs of each."""
+    """Return a list of the missing runs; if there are many, a list of the reasons with the first three runs of each."""
     if len(missing) <= NAMED:
         return "\n".join(f"- `{name}`: {reason}" for name, reason in missing.items())
     names: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""One run on the command line: trained with a progress bar, recorded beside it, and its figures printed."""
+"""One run on the command line: train it with a progress bar, record it in MLflow, and print its metrics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dognet.tracking.sync import following
 
 
 def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
-    """Train once, record the run beside it, and print its figures; a failed run is recorded first.
+    """Train and record one run, and print its metrics; a failed run is recorded before its error is raised.
 
-    ``words`` are those of the command line that led to the settings.
+    ``words`` are the command-line arguments that the settings come from.
     """
     if settings.plan:
         raise SettingsError("plan=true says what a sweep would train: dognet --multirun … plan=true")
@@ -50,7 +50,7 @@ def bar(ITERS: int) -> Iterator[Callback]:
 
 
 def figures_table(run: Run) -> str:
-    """Return a finished run's figures as a small aligned table."""
+    """Return a finished run's metrics as a small aligned table."""
     metrics = run.figures
     rows = [f"            loss (nats)  accuracy\ntrain       {metrics.train_loss:<11.4g}  {metrics.train_accuracy:.4f}"]
     if metrics.validation_loss is not None:

@@ -1,6 +1,6 @@
 """What the finished runs of a study show: sentences, tables and pictures, all from one table with a row for each run.
 
-The same runs give the same text: no date, a fixed seed for the bootstrap, no more digits than another machine repeats.
+The same runs give the same text: no date, a fixed seed for the bootstrap, only digits that other machines reproduce.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ is clear; above, there may be a difference that these seeds do not show.
 
 
 class Summary:
-    """The finished runs of a study with their settings; from a test accuracy of ``threshold`` on the task is solved.
+    """The finished runs of a study with their settings; a run with a test accuracy of ``threshold`` solves the task.
 
     ``runs`` has a row for each run. ``groups`` has a row for runs that differ only in their seed, with counts, means
     and ranges. ``settings`` names the settings in which the groups differ, ``shared`` describes the others in words.
@@ -86,7 +86,7 @@ class Summary:
         return named({name: plain(value) for name, value in values.items() if not pd.isna(value)})
 
     def answer(self) -> str:
-        """Return in a sentence or two in which settings the task is solved."""
+        """Return the answer of the study: a sentence or two that say with which settings the task is solved."""
         groups, reach, n = self.groups, f"{percent(self.threshold)} % test accuracy", len(self.runs)
         baseline = f"baseline {span(groups.baseline)} %"
         if not groups.solved.any():
@@ -111,7 +111,7 @@ class Summary:
         return ", ".join(f"{plain(value)}: {percent(share)} %" for value, share in shares.items())
 
     def fastest(self) -> str:
-        """Return in a sentence in which setting half of the runs learn the training images first."""
+        """Return a sentence that names the setting in which half of the runs learn the training images first."""
         group, goal = int(self.groups.iterations.argmin()), "99 % of the training images right"
         if math.isinf(iterations := self.groups.iterations[group]):
             return f"Fewer than half of the runs get {goal}{', in every setting' if self.settings else ''}."
@@ -179,7 +179,7 @@ class Summary:
         return COMPARED + markdown(pd.DataFrame([{"change": name, **compare(each)} for name, each in gains.items()]))
 
     def gains(self, name: str, low: object, high: object) -> pd.Series[float]:
-        """Return for each seed the gain in test accuracy from ``low`` to ``high``, over runs equal otherwise."""
+        """Return each seed's gain in test accuracy from ``low`` to ``high``, between runs that are equal otherwise."""
         others = [other for other in self.settings if other != name]
         alike = self.runs.groupby(["seed", *others, name], dropna=False)  # NaN: a setting that the method does not use
         accuracy = alike.test_accuracy.mean().unstack(name)
@@ -235,9 +235,9 @@ class Summary:
 
 
 def row_of(run: Run) -> dict[str, object]:
-    """Return a run's seed, figures and curves, and the first recorded iteration with 99 % right, else infinity.
+    """Return a run's seed, metrics and curves, and the first recorded iteration with 99 % right, else infinity.
 
-    Figures that a run may lack are NaN.
+    Metrics that the run does not have are NaN.
     """
     curve = run.curve()
     learned = next(iter(curve.index[curve.train_accuracy >= 0.99]), math.inf)
@@ -252,20 +252,20 @@ def row_of(run: Run) -> dict[str, object]:
 
 
 def what_iterations_are(runs: pd.DataFrame) -> str:
-    """Return in words what an iteration is; of several methods, for each of them."""
+    """Return in words what an iteration is, for each method of the runs."""
     found = runs.drop_duplicates(["method_name", "iteration"]).groupby("method_name").iteration.agg(", ".join)
     return "; ".join(f"{what} (`method={method}`)" for method, what in found.items())
 
 
 def overfits_from(train: pd.Series[float], validation: pd.Series[float]) -> float:
-    """Return the iteration of the lowest validation loss where a run overfits from there on, else NaN."""
+    """Return from which iteration on a run overfits, that of its lowest validation loss; NaN if it does not overfit."""
     lowest = int(validation.argmin()) if validation.notna().all() else -1
     rises, falls = validation.iloc[-1] > RISE * validation.iloc[lowest], train.iloc[-1] < train.iloc[lowest]
     return float(validation.index[lowest]) if rises and falls else math.nan
 
 
 def differing(table: pd.DataFrame) -> list[str]:
-    """Return the settings but the seed in which runs differ, without those that others imply.
+    """Return the settings in which runs differ, except the seed and the settings that others imply.
 
     The images' settings may imply the images, and the method may imply a setting that not every method uses.
     """
@@ -278,7 +278,7 @@ def differing(table: pd.DataFrame) -> list[str]:
 
 
 def what_all_have(table: pd.DataFrame) -> str:
-    """Return in words the settings that all runs share, and the folder of their images if that is one."""
+    """Return in words the settings that all runs share, and the folder of their images if they share it."""
     values = {str(name): table[name].dropna().unique() for name in table}
     whole = {name: plain(found[0]) for name, found in values.items() if len(found) == 1 and table[name].notna().all()}
     partly = {name: plain(found[0]) for name, found in values.items() if len(found) == 1 and name not in whole}

@@ -40,9 +40,9 @@ from dognet.tracking.sync import following, has_all
 
 
 def start(words: Sequence[str], root: Path) -> None:
-    """Compose conf/ with the words of one value, and let Hydra's sweeper do the rest; it calls ``sweep``.
+    """Compose conf/ with the words that have one value, and start Hydra's sweeper, which calls ``sweep``.
 
-    ``hydra.main`` does the same, but composes three times: 0.2 s more before each sweep. Callbacks have no public name.
+    ``hydra.main`` does the same, but composes three times: 0.2 s more before each sweep. Hydra's Callbacks are private.
     """
     config = composition(root, split(words)[0])
     try:
@@ -109,7 +109,7 @@ def conclude(study: str, root: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder of runs for one sweep; the kernel releases it when the process ends, however it ends."""
+    """Lock a folder of runs for one sweep; the kernel releases the lock when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
@@ -169,7 +169,7 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
     return {
         point: (point.failure() or errors.get(point) or changed) if point in ended else (errors.get(point) or killed)
         for point in todo
-        if point not in ended or not point.run()  # with force, the run of before may still be there
+        if point not in ended or not point.run()  # with force, the old run may still be there
     }
 
 
@@ -183,7 +183,7 @@ def prepare_worker(parent: int) -> None:
 
 
 def error_in_thread(error: threading.ExceptHookArgs) -> None:
-    """Print the error of a thread, unless it is that of joblib's when it gives up runs that wait for a worker.
+    """Print the error of a thread, except the one that joblib raises when it gives up runs that wait for a worker.
 
     After a timeout or Ctrl-C, joblib (1.6.0) forgets these runs, kills the workers and then looks for a run to start.
     """
@@ -214,7 +214,7 @@ def small_config(config: DictConfig, study: str) -> DictConfig:
 
 
 def work(config: DictConfig) -> str | None:
-    """Do one run of a sweep in the process that the launcher chose, and return its error."""
+    """Train one run of a sweep in the process that the launcher chose, and return its error, if any."""
     values = cast(dict[str, str], OmegaConf.to_container(config, resolve=False))
     job: dict[str, Any] = json.loads(values["job"])
     try:
@@ -228,9 +228,10 @@ def work(config: DictConfig) -> str | None:
 
 @contextmanager
 def ignoring_interrupts(launcher: DictConfig) -> Iterator[None]:
-    """Keep Ctrl-C, which reaches every process of a terminal, from workers started meanwhile: the sweep ends them.
+    """Let workers that are started meanwhile ignore Ctrl-C, which reaches every process of a terminal.
 
-    They inherit the signals that this thread has blocked. The other threads receive it, and Python acts on it here.
+    The sweep ends them. Workers inherit the signals that this thread blocks. This process's other threads still receive
+    Ctrl-C, and Python handles it in this one.
     """
     if "n_jobs" in launcher:
         from joblib.externals.loky.backend import resource_tracker as loky_tracker

@@ -1,4 +1,4 @@
-"""What a sweep prints: how many runs are to do and why, and a line for each run that has ended."""
+"""What a sweep prints: how many runs must be trained and why, and a line for each run that has ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIGURES = "train loss", "test accuracy", "seconds", "time left"
 
 
 def cost_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
-    """Return about how much each point has to compute, where a longer run resumes from a shorter one."""
+    """Estimate how much each point has to compute: a longer run resumes from a shorter one."""
     amounts, done = {}, Counter[object]()
     for point in sorted(points, key=lambda point: point.settings.ITERS):
         curve = point.trajectory, point.images.content
@@ -33,7 +33,7 @@ def cost_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
 
 
 def time_for(todo: Iterable[float], seconds: Sequence[float], done: Sequence[float]) -> float:
-    """Return about how many seconds runs of this work take, at the pace of other runs; NaN if there are none."""
+    """Estimate the seconds that runs of this work take, at the pace of other runs; NaN if there are none."""
     if not sum(done):
         return float("nan")
     pace = max(sum(seconds) - OVERHEAD * len(done), 0) / sum(done)
@@ -51,9 +51,9 @@ def duration(seconds: float) -> str:
 def plan(
     todo: Sequence[PlannedRun], points: Sequence[PlannedRun], finished: Sequence[Run], processes: int | None
 ) -> str:
-    """Return how many runs there are, how many are finished, why the others are to do, and how long they take.
+    """Return the plan of a sweep: how many runs are finished, why the others must be trained, and how long it takes.
 
-    The time is estimated from the finished ones, else from others of the study. ``processes`` is None on a cluster.
+    The time is estimated from the finished runs, else from others of the study. ``processes`` is None on a cluster.
     """
     words = f"{len(points)} run{'s' if len(points) != 1 else ''}, {len(points) - len(todo)} finished, {len(todo)} to do"
     reasons = Counter("forced" if point.run() else point.reason() for point in todo)
@@ -76,7 +76,7 @@ def plan(
 
 
 class Table:
-    """The columns of a sweep: whole in a file; on a terminal as many as it has room for, long values shortened."""
+    """The table of a sweep: complete in a file; on a terminal as many columns as fit, with long values shortened."""
 
     def __init__(self, points: Sequence[PlannedRun]) -> None:
         self.room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -103,7 +103,7 @@ class Table:
 
 
 def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[float], processes: int | None) -> float:
-    """Return about how long the runs that have not ended take, with ``processes`` runs at a time.
+    """Estimate the seconds until the runs that have not ended are done, with ``processes`` runs at a time.
 
     ``done`` is the work of the runs that have ended, in that order, and ``left`` that of the others. ``ends`` has the
     time of the start once for each process, then the end of each run: the k-th run began at ``ends[k]``. On a cluster,
@@ -121,7 +121,7 @@ def seconds_left(ends: Sequence[float], done: Sequence[float], left: Sequence[fl
 
 @contextmanager
 def progress(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes: int | None) -> Iterator[None]:
-    """Print a line for each run when it ends, as its folder shows: that works with every launcher."""
+    """Print a line for each run when it ends. Its folder shows the end, so this works with every launcher."""
 
     def watch() -> None:
         try:
@@ -171,6 +171,6 @@ def show(
 
 
 def figure_cells(run: Run) -> tuple[str, ...]:
-    """Return a finished run's figures as cells."""
+    """Return a finished run's metrics as cells."""
     metrics = run.figures
     return f"{metrics.train_loss:<10.4g}", f"{metrics.test_accuracy:<13.4f}", f"{run.manifest.seconds or 0:>7.2f}"

@@ -1,4 +1,4 @@
-"""The words of the command line: checked, completed by a study, and quoted for Hydra where they are text."""
+"""The words (arguments) of the command line: checked, completed by a study, quoted for Hydra where they are text."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text,
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
-HYDRAS = ("hydra.", "hydra/")  # how words begin that set something of Hydra itself
-KINDS = ("data.kind", "method.name")  # what these files say of themselves
+HYDRAS = ("hydra.", "hydra/")  # words that begin so set one of Hydra's own settings
+KINDS = ("data.kind", "method.name")  # set only by the files in conf/data/ and conf/method/
 SEVERAL = re.compile(rf"({QUOTED}|[^,]*)(?:,|$)")  # values with commas between them
 
 
 def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[list[str], list[str]]:
     """Return the words for Hydra, each setting once, and a line for each word that can't be used.
 
-    ``experiment=width`` stands for the settings of that study; words beside it win.
+    ``experiment=width`` stands for the settings of that study; the other words override them.
     """
     faults: list[str] = []
     read: dict[str, str] = {}
@@ -43,7 +43,7 @@ def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[lis
             faults.append(str(error))
             if name_of(word) in (*GROUPS, *KINDS, "hydra/launcher"):
                 wrong_files.add(group_of(word))
-    # what else is set there depends on that file
+    # the other settings of such a group depend on the file
     return [word for word in read.values() if group_of(word) not in wrong_files], list(dict.fromkeys(faults))
 
 
@@ -66,7 +66,7 @@ def words_of_study(studies: Sequence[str], root: Path, *, multirun: bool) -> lis
 
 
 def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
-    """Return the name of a setting, and the word as Hydra is to read it."""
+    """Check a word; return the name of its setting, and the word in Hydra's syntax."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
     if not sign or word.startswith(("-", "=", ",")) or word.endswith(("=", ",")):
@@ -90,11 +90,11 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
     group = name.partition(".")[0]
-    return name, f"{'++' if group != name else ''}{name}={value}"  # ++: images and method say what settings they have
+    return name, f"{'++' if group != name else ''}{name}={value}"  # ++: images and methods check their settings
 
 
 def hydras(word: str, name: str, value: str) -> str:
-    """Return a word that sets one of Hydra's own settings; only the launcher's are allowed, so no word starts code."""
+    """Check a word that sets one of Hydra's own settings: only the launcher's are allowed, so that none runs code."""
     launcher = name == "hydra/launcher" or name.startswith(("hydra.launcher.", "hydra.sweeper.params"))
     if not launcher and (name, value) != ("hydra/sweeper", "study"):
         raise SettingsError(
@@ -109,19 +109,19 @@ def hydras(word: str, name: str, value: str) -> str:
 
 
 def no_file(group: str, value: object) -> str:
-    """Return the sentence for a value of ``data`` or ``method`` that is no name."""
+    """Return the error message for a value of ``data`` or ``method`` that is not a name."""
     return f"{group} must be the name of a file in conf/{group}/, as in {group}={GROUPS[group]}, got {value}"
 
 
 def several_values(word: str, name: str, value: str) -> str:
-    """Return the sentence for several values without --multirun; 0,3 may be meant as a decimal number."""
+    """Return the error message for several values without --multirun; 0,3 may be meant as a decimal number."""
     if field_of(name) and bound(name) == "a positive finite number" and re.fullmatch(r"\d+,\d+", value):
         return f"{word} gives two values: a decimal number has a point, as in {name}={value.replace(',', '.')}"
     return f"{word} gives several values: a sweep needs --multirun, as in dognet --multirun {word}"
 
 
 def as_text(word: str, value: str, *, multirun: bool) -> str:
-    """Return the value of a text setting, or in a sweep its values, as Hydra takes them for text."""
+    """Quote the value of a text setting, or in a sweep its values, so that Hydra reads them as text."""
     if re.fullmatch(r"range\(.*\)", value):
         return value
     listed = re.fullmatch(r"choice\((.*)\)", value)
@@ -133,14 +133,14 @@ def as_text(word: str, value: str, *, multirun: bool) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return text as Hydra takes it for text, whatever it looks like; what is quoted already stays."""
+    """Quote a text so that Hydra reads it as text, whatever it looks like; a quoted one stays as it is."""
     if not text or re.fullmatch(QUOTED, text):
         return text
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def parse(word: str) -> Override:
-    """Return a word as Hydra reads it."""
+    """Parse a word with Hydra's parser; SettingsError if its brackets or quotes are not closed."""
     try:
         (override,) = OverridesParser.create().parse_overrides([word])
     except OverrideParseException as error:
@@ -149,13 +149,13 @@ def parse(word: str) -> Override:
 
 
 def kept(words: Sequence[str]) -> list[str]:
-    """Return the words that a run keeps: not those for Hydra, nor ``tracking_uri``, which may hold a password."""
+    """Return the words to save with a run: not those for Hydra, nor ``tracking_uri``, which may hold a password."""
     bare = [word.lstrip("+") for word in words]
     return [without_password(word) for word in bare if not word.startswith((*HYDRAS, "tracking_uri="))]
 
 
 def no_setting(word: str, root: Path) -> str:
-    """Return the sentence for a word that is no name=value."""
+    """Return the error message for a word that is not name=value."""
     if word in study_files(root):
         return f"{word} is a study: dognet --multirun experiment={word}"
     if word.startswith("-"):

@@ -17,15 +17,15 @@ REBUILD = "delete it, and `dognet sync` rebuilds it from the run folders"
 
 
 class StoreError(UserError):
-    """The store can't be reached or written: which one, and why."""
+    """A store that can't be reached or written. The message says which one, and why."""
 
 
 class AddressError(StoreError):
-    """The URI is not a store that MLflow can write: how to write it."""
+    """A URI that is not a store that MLflow can write. The message says how to write the URI."""
 
 
 class RefusedError(StoreError):
-    """The store turned down this one run: too large for a proxy, or no permission."""
+    """A run that the store rejects while it accepts others: too large for a proxy, or permission is missing."""
 
 
 def locate(tracking_uri: str | None, root: Path) -> str:
@@ -44,8 +44,8 @@ def locate(tracking_uri: str | None, root: Path) -> str:
 
 
 def has_place(uri: str) -> bool:
-    """Return whether a URI's host and port can be read."""
-    try:  # a database's password may hold signs that end a host
+    """Return whether a URI's host and port are valid."""
+    try:  # a database's password may hold characters that end a host
         port = urlsplit(uri if uri.startswith(SERVERS) else without_password(uri)).port
     except ValueError:
         return False
@@ -53,7 +53,7 @@ def has_place(uri: str) -> bool:
 
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:
-    """Return the URI of the store that is named, else of the one in the project's settings."""
+    """Return the URI of the store: ``tracking_uri`` if given, else the one in the project's settings."""
     from dognet.conf import compose
 
     return locate(tracking_uri or compose(root).tracking_uri, root)
@@ -84,7 +84,7 @@ def artifact_location(uri: str, root: Path, study: str) -> str | None:
 
 
 def failure(uri: str, error: BaseException) -> StoreError:
-    """Return the error of a store; RefusedError where a server turned down this request, while others may succeed."""
+    """Return a store's exception as StoreError, or as RefusedError if a server rejected only this request."""
     refused = 400 <= (status(error) or 0) < 500 and status(error) not in (401, 408, 429)
     return (RefusedError if refused else StoreError)(f"{without_password(uri)}: {reason(error)}")
 

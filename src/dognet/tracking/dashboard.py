@@ -66,10 +66,10 @@ def varied_settings(params: Sequence[Mapping[str, str]]) -> dict[str, list[str]]
 
 
 def figures_of(runs: Sequence[RunData]) -> list[str]:
-    """Return the final figures that runs have, in the order of the table.
+    """Return the final metrics that runs have, in the order of the table.
 
-    The first one sorts it and is drawn over the settings: the loss by which the best run is chosen. How many images a
-    run gets right in each class stands on its own page.
+    The table is sorted by the first one, which is also drawn over the settings: the loss that chooses the best run. How
+    many images a run gets right in each class is shown on its own page.
     """
     shown = [name for name in Metrics.model_fields if not name.endswith(("positives", "negatives"))]
     names = [name for name in (*shown, "seconds") if any(f"final/{name}" in run.metrics for run in runs)]
@@ -116,7 +116,7 @@ def average(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool, 
 
 
 def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
-    """Return the axes of the first two settings that vary and are numbers, the seeds aside."""
+    """Return the axes of the first two settings, except the seeds, that vary and are numbers."""
     found = []
     for name, values in varied.items():
         with suppress(ValueError):
@@ -139,7 +139,7 @@ def shared(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool) -
 
 
 def axis(key: str, kind: str = "METRIC") -> JSON:
-    """Return the axis of a setting or a figure."""
+    """Return the axis of a setting or a metric."""
     return {"key": key, "type": kind}
 
 
@@ -162,7 +162,7 @@ def page(charts: list[JSON], varied: Mapping[str, list[str]], figures: Sequence[
         {"uuid": name, "name": name, "columns": in_a_row, "display": name in used, "isReordered": True}
         | {"deleted": False, "isGenerated": False}
         for name, in_a_row in SECTIONS.items()
-        if name in {*used, "final"}  # left out, the page shows that of its own accord
+        if name in {*used, "final"}  # the page would add final by itself
     ]
     return {
         "orderByKey": shown[0],

@@ -20,14 +20,14 @@ from dognet.settings import TrainingSettings
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
 
-POINTS = 120  # of a curve: more took half of the recording time, and the page draws them no better
+POINTS = 120  # of a curve: more points took half of the recording time, and the page looked no better
 WITHOUT_SEED = "settings"  # the tag shared by runs that differ only in their seed
-NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: no parameter
+NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: not recorded as parameters
 Identity = tuple[str, str]  # the tag by which MLflow knows a run, and its value
 
 
 def identity(folder: Path, manifest: Manifest) -> Identity:
-    """Return the identity of a run: its digest, or its folder and start where it failed."""
+    """Return the identity of a run: its digest or, if it failed, its folder and start."""
     if manifest.status == "finished":
         return "digest", str(manifest.digest)
     return "failed", f"{folder.name} {manifest.start}"
@@ -39,7 +39,7 @@ def start_time(manifest: Manifest) -> int:
 
 
 def times(run: Run) -> tuple[int, int]:
-    """Return the run's start and end in milliseconds since 1970; of a run that DVC restored, when it was restored."""
+    """Return the run's start and end in milliseconds since 1970; a run that DVC restored starts when restored."""
     start = start_time(run.manifest) or round((written_at(run.folder) or 0) / 10**6)
     return start, start + round(1000 * (run.manifest.seconds or 0))
 
@@ -62,14 +62,14 @@ def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> st
 
 
 def params(run: Run) -> dict[str, str]:
-    """Return the run's settings and what made its images."""
+    """Return the run's settings and those of its images."""
     images = run.images.model_dump(exclude=NOT_SHOWN, exclude_none=True)
     values = run.settings.training() | {f"data.{name}": value for name, value in images.items()}
     return {name: str(value) for name, value in values.items()}
 
 
 def metrics(run: Run) -> list[Metric]:
-    """Return the curves, and as final/… the figures by which runs are compared.
+    """Return the curves, and as final/… the metrics by which runs are compared.
 
     The times are derived from the run's own, so recording it again adds no row. An infinite loss is left out: MLflow
     would turn it into 1.8e308, and its charts would reach that far.
@@ -119,7 +119,7 @@ def tags(run: Run) -> dict[str, str]:
 
 
 def infinite_loss(run: Run) -> str | None:
-    """Return from where on a finished run has an infinite loss, which ``metrics`` leaves out; None if it has none."""
+    """Return where a finished run's loss is infinite, since ``metrics`` leaves out such values; None if it never is."""
     curve = run.curve()
     infinite = curve.index[curve.isin([np.inf]).any(axis=1)].tolist()
     if infinite:

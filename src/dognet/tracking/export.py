@@ -3,7 +3,7 @@
     MLmodel                   what goes in and comes out, digest, settings, figures
     served.py                 what MLflow runs
     artifacts/weights.npz     the network
-    code/dognet/network/      its code: whoever uses the model needs no dognet
+    code/dognet/network/      its code, so that users of the model do not need dognet
     requirements.txt          mlflow and numpy in the versions used here
     input_example.json        a black and a white image
 
@@ -118,7 +118,7 @@ def add_network(folder: Path) -> None:
 
 
 def register(run: Run, name: str, opened: Store) -> str:
-    """Register the run's network under a name, unless a version of it is that network; return the version's URI."""
+    """Register the run's network under a name, unless a version with its digest exists; return the version's URI."""
     from mlflow.entities import LoggedModelOutput, Metric
 
     run_id, tags = opened.record(run.folder), {key: str(value) for key, value in description(run).items()}

@@ -18,7 +18,7 @@ from dognet.network import NNet
 
 
 class Served(PythonModel):
-    """Tells images apart: the label of each, and how likely the positive one is."""
+    """Classifies images: returns the label of each, and the probability of the positive label."""
 
     def load_context(self, context: Any) -> None:
         """Read the weights; the positive label is in the model's configuration."""
@@ -34,7 +34,7 @@ class Served(PythonModel):
 
 
 def check_cells(table: pd.DataFrame) -> None:
-    """Raise an error, which the server answers with status 400, that names the first cell that is no pixel."""
+    """Raise an error that names the first cell that is not a pixel; the server answers with status 400."""
     for name, column in table.items():
         if column.dtype.kind in "iuf" and column.notna().all() and column.between(0, 255).all():
             continue

@@ -1,7 +1,7 @@
 """The MLflow store: records each run folder once and whole, whatever interrupted an earlier recording.
 
-MLflow's run is RUNNING only while it is recorded. It gets its identity, a tag, last: one without it is not whole, and
-recording its folder again completes it without adding a row twice.
+A run in MLflow is RUNNING only while it is being recorded. The tag that identifies it is written last: a run without
+this tag is incomplete, and recording its folder again completes it without adding a row twice.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ QUIET = {  # for MLflow, before it is imported
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds, for one that takes requests and never answers; by default 120
     "PGCONNECT_TIMEOUT": "5",
     "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_UV_AUTO_DETECT": "false",  # or a model gets the uv.lock of the folder that one is in
+    "MLFLOW_UV_AUTO_DETECT": "false",  # or a model gets the uv.lock of the current folder
 }
-FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))  # as the errors of a full disk say
+FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))  # messages of a full disk
 SMALL = 10_000  # weights; larger arrays are not copied as CSV, which nobody would read
 NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the description
 
 
 def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
-    """Return what ``Store.recorded`` does, if it can be looked up; None also where the study was deleted or moved."""
+    """Return the same as ``Store.recorded``, without MLflow; None if that fails or the study was deleted or moved."""
     query = """SELECT key, value, CASE runs.lifecycle_stage WHEN 'active' THEN 9e999 ELSE start_time END
         FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
         WHERE key IN ('digest', 'failed') AND status != 'RUNNING' AND experiments.name = ?
@@ -68,7 +68,7 @@ def recorded(uri: str, root: Path, study: str) -> dict[Identity, float] | None:
 
 
 def studies_of(uri: str) -> dict[str, str]:
-    """Return what ``Store.studies`` does, if it can be looked up; otherwise, and where there are none, nothing."""
+    """Return the same as ``Store.studies``, without MLflow; an empty dict if that fails or there are none."""
     query = """SELECT name, CAST(experiment_id AS TEXT) FROM experiments WHERE lifecycle_stage = 'active'
         AND experiment_id IN (SELECT experiment_id FROM runs WHERE lifecycle_stage = 'active')
         ORDER BY last_update_time DESC"""
@@ -76,9 +76,9 @@ def studies_of(uri: str) -> dict[str, str]:
 
 
 def look_up(uri: str, query: str, *values: object) -> list[tuple[Any, ...]]:
-    """Return the rows of a query to an SQLite store: importing MLflow for it would take 2.7 s.
+    """Query an SQLite store directly, because importing MLflow takes 2.7 s, and return the rows.
 
-    There are none where MLflow has to be asked: for another kind of store, and for a file that is absent or damaged.
+    There are none for another kind of store, or if the file is absent or damaged: then only MLflow can answer.
     """
     file = sqlite_file(uri)
     if not file or not file.is_file():
@@ -93,8 +93,8 @@ def look_up(uri: str, query: str, *values: object) -> list[tuple[Any, ...]]:
 class Store:
     """An MLflow store, opened for recording; an SQLite file is made where there is none.
 
-    One process at a time writes, as SQLite would lose rows otherwise; each waits its turn for up to ``wait`` seconds.
-    Whatever fails is raised as StoreError.
+    Only one process writes at a time, because SQLite would lose rows otherwise; each waits up to ``wait`` seconds.
+    Every failure is raised as StoreError.
     """
 
     def __init__(self, uri: str, root: Path, wait: float = 120) -> None:
@@ -121,7 +121,7 @@ class Store:
             elif not uri.startswith(SERVERS):  # MLflow itself would try a silent database for minutes
                 create_engine(uri, poolclass=NullPool).connect().close()
             self.client = MlflowClient(tracking_uri=uri)
-            for one in self.client.search_experiments(ViewType.ALL):  # a store that fails is to say so here
+            for one in self.client.search_experiments(ViewType.ALL):  # a store that fails must fail here
                 place, here = one.artifact_location or "", artifact_location(uri, root, one.name)
                 if self.file and place.endswith(f"/mlartifacts/{one.name}") and place != here:
                     raise StoreError(
@@ -130,7 +130,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the store's write lock; what fails is raised as StoreError."""
+        """Hold the store's write lock; raise any failure as StoreError."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -148,7 +148,7 @@ class Store:
         if study not in self.experiments:
             found = self.client.get_experiment_by_name(study)
             if found is None:
-                kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is a language model's
+                kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is one for language models
                 place = artifact_location(self.uri, self.root, study)
                 found = self.client.get_experiment(self.client.create_experiment(study, place, kind))
             self.experiments[study] = found.experiment_id
@@ -178,7 +178,7 @@ class Store:
             token = page.token or ""
 
     def recorded(self, study: str) -> dict[Identity, float]:
-        """Return the runs of a study that the store holds whole, each with what ``until`` gives for it."""
+        """Return the runs of a study that are completely recorded, each with its ``until``."""
         found: dict[Identity, float] = {}
         with suppress(RefusedError), self.writing():  # recording says which runs that concerns
             for run in self.search(study, "attributes.status != 'RUNNING'"):
@@ -188,11 +188,11 @@ class Store:
         return found
 
     def record(self, folder: Path) -> str:
-        """Record the run of a folder unless the store has it whole, and return MLflow's id of it.
+        """Record the run of a folder unless the store has all of it, and return MLflow's id of it.
 
-        Raises RunError where the folder holds no whole run, RefusedError where the store takes others but not this one.
+        Raises RunError if the folder holds no complete run, RefusedError if the store accepts others but not this one.
         """
-        with self.writing(), checked_copy(folder) as run:  # also without room for the copy's folder
+        with self.writing(), checked_copy(folder) as run:  # no room for the copy is a StoreError too
             if whole := self.find_whole(run):
                 return whole
             experiment, name = self.experiment(run.manifest.study), entry.run_name(run.settings, run.images)
@@ -210,7 +210,7 @@ class Store:
         return run_id
 
     def find_whole(self, run: Run) -> str | None:
-        """Return MLflow's id of the run if it is whole; it may have been deleted there since."""
+        """Return MLflow's id of the run if it is completely recorded, even if it was deleted there since."""
         tag, value = entry.identity(run.folder, run.manifest)
         for found in self.search(run.manifest.study, f"tags.{tag} = '{value}' and attributes.status != 'RUNNING'"):
             if until(found) >= entry.start_time(run.manifest):
@@ -218,9 +218,9 @@ class Store:
         return None
 
     def find_unfinished(self, run: Run) -> str | None:
-        """Return MLflow's id of the run where an interrupted or refused recording left it.
+        """Return MLflow's id of the run if an interrupted or refused recording left it incomplete.
 
-        Other runs that the folder left unfinished or failed were replaced by this one: they are deleted.
+        Other unfinished or failed runs of the folder are deleted, because this run has replaced them.
         """
         same = None
         query = f"tags.folder = '{run.folder.name}' and attributes.status != 'FINISHED'"
@@ -232,7 +232,7 @@ class Store:
         return same
 
     def fill(self, run_id: str, run: Run) -> None:
-        """Give MLflow's run all that the folder holds; its identity and its end come last."""
+        """Record the whole folder in MLflow's run; its identity and its end are written last."""
         from mlflow.entities import Param, RunTag
 
         self.client.log_inputs(run_id, entry.datasets(run))
@@ -253,19 +253,19 @@ class Store:
         return run_id
 
     def analyze(self) -> None:
-        """Let SQLite look at what it holds: sorting a table of 10 000 runs then takes 0.1 s instead of 13 s."""
+        """Update SQLite's statistics: sorting a table of 10 000 runs then takes 0.1 s instead of 13 s."""
         if self.file:
             with self.writing(), closing(sqlite3.connect(self.file)) as database:
                 database.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
 
 
 def until(run: Entry) -> float:
-    """Return the latest start at which a run counts as this one: a deleted run stays deleted, a later one is new."""
+    """Return the latest start at which a run counts as this one: any, or for a deleted run its own (a later is new)."""
     return float("inf") if run.info.lifecycle_stage == "active" else run.info.start_time
 
 
 def quiet() -> None:
-    """Set what MLflow reads from the environment, before it is imported; what is set already stays."""
+    """Set MLflow's environment variables before it is imported; variables that are set already stay."""
     import urllib3
 
     for name, value in QUIET.items():
@@ -275,13 +275,13 @@ def quiet() -> None:
 
 
 def prepare(file: Path) -> None:
-    """Make the SQLite file under a temporary name if there is none; let readers in while it is written."""
+    """Create the SQLite file, under a temporary name, if there is none; allow reading while another process writes."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if not file.is_file() or file.stat().st_size == 0:
         part = file.with_name(f"{file.name}.part")
         part.unlink(missing_ok=True)
-        place = (file.parent / "mlartifacts").as_uri()  # MLflow writes it into an SQL text, without care for its quotes
+        place = (file.parent / "mlartifacts").as_uri()  # MLflow puts it into SQL text without escaping its quotes
         SqlAlchemyStore(f"sqlite:///{part}", place).engine.dispose()  # type: ignore[no-untyped-call]  # MLflow's own
         for rest in ("-wal", "-shm"):  # of a file that was deleted: SQLite would read them as the new one's
             Path(f"{file}{rest}").unlink(missing_ok=True)
@@ -319,7 +319,7 @@ def checked_copy(folder: Path) -> Iterator[Run]:
 
 
 def write_small_arrays(folder: Path) -> None:
-    """Write the tables in weights.npz as CSV: MLflow's page shows those, and nothing of an npz file."""
+    """Write the arrays in weights.npz as CSV too: MLflow's page shows CSV files, but not npz files."""
     with np.load(folder / "weights.npz") as arrays:
         for name, array in arrays.items():
             if array.ndim == 2 and array.size <= SMALL and array.dtype.kind == "f":

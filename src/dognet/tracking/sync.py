@@ -1,4 +1,4 @@
-"""Record in MLflow every run that is missing there: each once, whole, in any number of tries."""
+"""Record in MLflow every run that is missing there: each once and completely, however many tries it takes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Recorder:
         self.trouble: StoreError | None = None  # of the last try
 
     def catch_up(self, stop: Callable[[], bool] | None = None) -> None:
-        """Record what has ended and is not in MLflow; beside a training, until ``stop`` holds."""
+        """Record the runs that have ended and are not in MLflow; during a training, until ``stop()`` is true."""
         self.trouble = None
         try:
             self.sift(asking=True)
@@ -78,7 +78,7 @@ class Recorder:
                 self.missing[path] = manifest
 
     def sift(self, *, asking: bool = False) -> None:
-        """Look, and set aside the missing runs that MLflow has; unless ``asking``, only if that takes no MLflow."""
+        """Look for runs that have ended, and find out which of them MLflow has; import it only if ``asking``."""
         self.look()
         for study in {manifest.study for manifest in self.missing.values()} - self.known.keys():
             known = store.recorded(self.uri, self.root, study)
@@ -89,7 +89,7 @@ class Recorder:
                 self.there[path] = self.missing.pop(path)
 
     def until(self, path: Path, manifest: Manifest) -> float:
-        """Return the latest start at which a run counts as MLflow's: infinity for one not deleted, -1 for none."""
+        """Return the latest start time at which a run counts as recorded: -1 if MLflow has none, infinity if active."""
         return self.known.get(manifest.study, {}).get(entry.identity(path, manifest), -1)
 
     @functools.cached_property
@@ -128,7 +128,7 @@ class Recorder:
         return [path for path in recorded if any(one.stat().st_mtime > self.since for one in store.pictures(path))]
 
     def is_complete(self) -> bool:
-        """Return whether every run and picture is recorded, as far as is known without importing MLflow."""
+        """Return True if every run and picture is recorded; False if not, or if MLflow must be imported to know."""
         self.sift()
         return not self.missing and not self.with_new_pictures()
 
@@ -156,7 +156,7 @@ class Recorder:
 
 
 def has_all(study: str, tracking_uri: str | None, root: Path) -> bool:
-    """Return whether MLflow has all runs of a study, or is to have none, as far as is known without importing it."""
+    """Return True if nothing of a study is left to record; False if something is, or if only MLflow could tell."""
     with suppress(AddressError):
         uri = locate(tracking_uri, root)
         return uri == "none" or Recorder(uri, root, [root / "experiments" / study]).is_complete()
@@ -216,12 +216,12 @@ def follow(recorder: Recorder) -> NoReturn:
 
 
 def training(seconds: float = 0) -> bool:
-    """Wait so long, then return whether standard input is still open, as it is while the training lasts."""
+    """Wait up to ``seconds`` for the training to end; return whether it still runs, so that standard input is open."""
     return not select.select([sys.stdin], [], [], seconds)[0]
 
 
 def give_up(recorder: Recorder, ending: threading.Lock) -> None:
-    """End this process where training has ended and the store is too slow to wait for."""
+    """End this process if training has ended and the store is too slow to wait for."""
     select.select([sys.stdin], [], [])
     ended = time.monotonic()
     while True:

@@ -49,7 +49,7 @@ def command(options: argparse.Namespace, root: Path) -> None:
 
 
 def choose(studies: dict[str, str], study: str | None) -> dict[str, str]:
-    """Return this one of the studies in MLflow, or all of them; UserError where it is not there."""
+    """Return the named study or, without a name, all studies in MLflow; UserError if there is no such study."""
     if not studies:
         raise UserError(NO_RUNS)
     if study and study not in studies:

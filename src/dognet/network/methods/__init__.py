@@ -46,7 +46,7 @@ def make(name: str, settings: Mapping[str, Any]) -> Method:
 
 
 def as_kind(value: Any, kind: Any) -> Any:
-    """Return a number in the field's type, 1e4 as a whole number and 0 as a float; return anything else as it is."""
+    """Convert a number to the type of its field, such as 1e4 to 10000; return anything else as it is."""
     if isinstance(value, bool) or kind not in ("int", "float"):
         return value
     try:
