@@ -106,7 +106,7 @@ def test_a_longer_run_resumes_from_a_shorter_one_to_the_same_files(run: Run, pro
         ("hiddenNodes", "'hiddenNodes' is not a setting: write name=value, as in seed=7"),
         ("hiddenNodes=[1", "'hiddenNodes=[1' can't be read: close brackets and quotes, as in 'seed=range(5)'"),
         ("stepSize=0,3", "stepSize=0,3 gives two values: a decimal number has a point, as in stepSize=0.3"),
-        ("+experiment=width", "experiment=width is a study, so many runs: dognet --multirun experiment=width"),
+        ("+experiment=width", "experiment=width is a study of many runs: dognet --multirun experiment=width"),
         ("width", "width is a study: dognet --multirun experiment=width"),
         (
             "hiddenNodes=2,",

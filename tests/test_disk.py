@@ -99,7 +99,7 @@ def test_a_full_disk_for_temporary_files_is_one_line_and_later_the_run_is_record
             answer = run("dognet", f"ITERS={10 + number}", "force=true", TMPDIR=str(folder))
         count = f"{number + 1} run{'s are' if number else ' is'} not recorded in MLflow ({folder}: {FULL})"
         assert answer.stderr == f"dognet: {count}: `dognet sync` records {'them' if number else 'it'}\n"
-    assert run("dognet", "sync").stdout == "3 recorded, 0 were there\n"
+    assert run("dognet", "sync").stdout == "3 recorded, 0 were already there\n"
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_dvc_repro_on_a_full_disk_fails_and_the_same_command_goes_on(clone: Path
             assert answer.returncode
             assert re.search(f"{FULL}|database or disk is full", answer.stdout + answer.stderr)
             make_room()
-        assert "MLflow has it as run" in run("dvc", "repro").stdout
+        assert "recorded in MLflow as run" in run("dvc", "repro").stdout
         assert read_run(project / PIPELINE).figures.test_accuracy == 1
         assert "up to date" in run("dvc", "repro").stdout
 
@@ -141,7 +141,7 @@ def test_a_project_may_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
     answer = run("dognet", "--multirun", "seed=1,2", "ITERS=10")  # makes MLflow's store too
     assert "2/2" in answer.stdout
     assert answer.stderr == ""
-    assert run("dognet", "sync").stdout == "0 recorded, 2 were there\n"
+    assert run("dognet", "sync").stdout == "0 recorded, 2 were already there\n"
     assert run("dognet", "report", "adhoc").stdout.endswith("\nexperiments/adhoc/report.md\n")
 
 

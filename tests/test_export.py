@@ -383,7 +383,7 @@ def test_a_run_is_registered_once_under_a_name(grid: Path, export: Export) -> No
     assert (output.splitlines()[1:], errors) == (["models:/boards/1"], "")
     assert not (grid / "models").exists()
     before = table(grid, "metrics")
-    assert export(BEST, "--register", "boards")[0].splitlines()[1:] == ["models:/boards/1 was there"]
+    assert export(BEST, "--register", "boards")[0].splitlines()[1:] == ["models:/boards/1 is already registered"]
     other = "experiments/grid/runs/hiddenNodes=2,stepSize=0.3,ITERS=150,seed=1"
     assert "models:/boards/2\n" in export(other, "--register", "boards")[0]
     assert len(table(grid, "model_versions")) == len(table(grid, "logged_models")) == 2
@@ -439,8 +439,8 @@ def test_a_registered_model_is_loaded_by_its_name_and_registered_again_when_the_
         ),
         (["experiments/half"], "study half has no finished run: dognet --multirun study=half"),
         ([], "pipeline has no finished run: dvc repro"),
-        (["grid", "--to", "full"], "full is there already: delete it, or name another folder with --to"),
-        (["grid", "--to", "full/file"], "full/file is there already: delete it, or name another folder with --to"),
+        (["grid", "--to", "full"], "full already exists: delete it, or name another folder with --to"),
+        (["grid", "--to", "full/file"], "full/file already exists: delete it, or name another folder with --to"),
         (["grid", "--to", "full/file/model"], "[Errno 17] File exists: "),
         (["grid", "--to", "/proc/model"], "[Errno 2] No such file or directory: '/proc/model."),
         (

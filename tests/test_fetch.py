@@ -134,8 +134,8 @@ def test_without_a_network_one_line_names_both_ways_out_and_copying_works(
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert (
-        "copy simple_images_train.csv and simple_images_test.csv into data/raw/lecture/, or use data=generated, images"
-        " like them" in answer.stderr
+        "copy simple_images_train.csv and simple_images_test.csv into data/raw/lecture/, or use data=generated, which"
+        " makes similar images" in answer.stderr
     )
     copy_lecture(lecture, project)
     assert "test        0." in run("dognet", "data=lecture", "ITERS=10").stdout
@@ -387,7 +387,7 @@ def test_a_link_where_dognet_writes_its_copies_is_refused(own: Path, project: Pa
     link.symlink_to(own / "train.csv")
     file = project / "conf" / "data" / "csv.yaml"
     edit(file, "data/own/train.csv", "data/csv/train.csv")
-    with pytest.raises(ImagesError, match="data/csv/ is where dognet writes its copies"):
+    with pytest.raises(ImagesError, match="data/csv/ is for dognet's copies"):
         fetch(compose(project, ["data=csv"]), project)
     assert link.is_symlink()
 

@@ -198,7 +198,7 @@ def test_a_word_that_can_not_be_used_causes_no_further_messages() -> None:
     ]
     assert refused("experiment") == ["'experiment' is not a setting: write name=value, as in seed=7"]
     assert refused("foo=1", "foo=1", "experiment=nope", "seed=-1") == [
-        "experiment=nope is a study, so many runs: dognet --multirun experiment=nope",
+        "experiment=nope is a study of many runs: dognet --multirun experiment=nope",
         refused("foo=1")[0],
         "seed must be a whole number from 0 to 10^15, got -1",
     ]
@@ -263,7 +263,7 @@ def test_a_mistake_in_a_name_hides_none_in_a_value() -> None:
     ("file", "content", "message"),
     [
         ("config.yaml", "a: [", f"{CONF}: while parsing a flow node "),
-        ("config.yaml", "seed: 3", f"{CONF}: seed is there twice in "),
+        ("config.yaml", "seed: 3", f"{CONF}: seed appears twice in "),
         ("config.yaml", "stepsize: 0.1", "no setting stepsize: did you mean stepSize?"),
         ("config.yaml", "source: elsewhere", "no setting source: "),
         ("config.yaml", "usual_positive: false", "no setting usual_positive: "),
@@ -370,7 +370,7 @@ def test_what_a_study_says_twice_is_refused(tmp_path: Path, text: str, name: str
     path = tmp_path / "own" / "study.yaml"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(UserError, match=f"study.yaml: .*{name} is there twice"):
+    with pytest.raises(UserError, match=f"study.yaml: .*{name} appears twice"):
         read_study(path)
 
 
@@ -495,17 +495,17 @@ def test_a_group_of_the_users_own_is_refused(conf: Path) -> None:
     (conf / "size" / "small.yaml").write_text("# @package _global_\nhiddenNodes: 2\n")
     replace(conf / "config.yaml", "- _self_\n", "- _self_\n- size: small\n")
     (line,) = refused()
-    assert line.startswith("hiddenNodes=2 is 4 in the file that dvc repro reads: ")
+    assert line.startswith("hiddenNodes=2 differs from 4 in the file that dvc repro reads: ")
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
         ("config.yaml", "- _self_\n", "- optional local: default\n- _self_\n", "local.x=1 comes from a file that "),
-        ("config.yaml", "- _self_\n", "- _self_\n- local@_global_: own\n", "seed=7 is 123 in the file that dvc repro"),
-        ("config.yaml", "dtype:", "data:\n  seed: 5\ndtype:", "data.seed=5 is 33 in the file that dvc repro reads: "),
+        ("config.yaml", "- _self_\n", "- _self_\n- local@_global_: own\n", "seed=7 differs from 123 in the file that "),
+        ("config.yaml", "dtype:", "data:\n  seed: 5\ndtype:", "data.seed=5 differs from 33 in the file that dvc "),
         ("config.yaml", "dtype:", "data: {white: 5}\ndtype:", "data.white=5 comes from a file that dvc repro does not"),
-        ("config.yaml", "dtype:", "study: own\ndtype:", "study=own is adhoc in the file"),
+        ("config.yaml", "dtype:", "study: own\ndtype:", "study=own differs from adhoc in the file"),
         ("config.yaml", "seed: 123 ", "seed: ${oc.env:SEED,123} ", "seed: ${oc.env:SEED,123} must be a plain value: "),
         ("config.yaml", "seed: 123 ", "seed: ${ITERS} ", "seed: ${ITERS} must be a plain value: "),
         ("execution.yaml", "threads: ", "threads: ${oc.env:N,1} ", "threads: ${oc.env:N,1} must be a plain value: "),
@@ -518,15 +518,15 @@ def test_a_group_of_the_users_own_is_refused(conf: Path) -> None:
             "data/generated.yaml",
             "kind:",
             "defaults: [_self_, /local@_here_: own]\nkind:",
-            "data.seed=7 is 33 in the file",
+            "data.seed=7 differs from 33 in the file",
         ),
         (
             "config.yaml",
             "- _self_\n",
             "- _self_\n- override data: csv\n",
-            "data=csv is generated in the first three of",
+            "data=csv differs from generated in the first three defaults",
         ),
-        ("execution.yaml", "study:", "seed: 9\nstudy:", "seed=123 is 9 in the file that dvc repro reads: "),
+        ("execution.yaml", "study:", "seed: 9\nstudy:", "seed=123 differs from 9 in the file that dvc repro reads: "),
         ("execution.yaml", "# How a", "# @package x\n# How a", ""),
     ],
 )
@@ -550,7 +550,7 @@ def test_what_the_command_line_gives_need_not_be_in_a_file(conf: Path) -> None:
     (conf / "local" / "default.yaml").write_text("# @package _global_\nseed: 7\n")
     replace(conf / "config.yaml", "- _self_\n", "- _self_\n- local: default\n")
     assert composed("seed=9").seed == 9
-    assert refused("ITERS=9")[0].startswith("seed=7 is 123 in the file that dvc repro reads: ")
+    assert refused("ITERS=9")[0].startswith("seed=7 differs from 123 in the file that dvc repro reads: ")
 
 
 # --- the root

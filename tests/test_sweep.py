@@ -112,7 +112,7 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ("seed=1,2 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs must be a number of processes, or -1 for all"),
         ("seed=1,2 hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs: Value 'two' of type 'str' could not be"),
         ("seed=1,2 hydra.launcher.foo=1", "hydra.launcher.foo: the launcher has no such setting"),
-        ("seed=1,2 hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: a setting of the launcher has one value"),
+        ("seed=1,2 hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: a setting of the launcher takes one value"),
         ("seed=1,2 hydra.sweeper.params={seed:???}", "hydra.sweeper.params.seed: Missing mandatory value"),
         ("seed=range(2),5", "seed=range(2),5: range(…) and choice(…) can't be combined"),
         ("data=generated,lecture data.seed=1", "data.seed is no setting of lecture data, got 1 (data=lecture)"),
@@ -126,10 +126,10 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
             "study=a,b",
             "study=a,b: only hiddenNodes, stepSize, ITERS, seed, method, dtype and data may have several values",
         ),
-        ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has no end of values, range(…) has"),
+        ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has infinitely many values: use range(…)"),
         ("seed=range(0)", "seed=range(0): it has no value, so there is no run"),
-        ("seed=range(1,5,0)", "seed=range(1,5,0): a range with step 0 has no end of values"),
-        ("stepSize=range(0.1,0.5,0)", "stepSize=range(0.1,0.5,0): a range with step 0 has no end of values"),
+        ("seed=range(1,5,0)", "seed=range(1,5,0): a range with step 0 never ends"),
+        ("stepSize=range(0.1,0.5,0)", "stepSize=range(0.1,0.5,0): a range with step 0 never ends"),
         ("seed=range(1,5,-1) ITERS=1,2", "seed=range(1,5,-1): it has no value, so there is no run"),
         ("study=../up seed=1,2", "study must be a plain name: letters, digits, _ - and . inside, got '../up'"),
         ("experiment=nope", "experiment=nope: no such study, there are "),
@@ -484,7 +484,7 @@ def test_a_study_without_multirun_is_refused(project):
     answer = run_in(project)("dognet", "experiment=width", check=False)
     assert (answer.returncode, answer.stderr) == (
         1,
-        "dognet: experiment=width is a study, so many runs: dognet --multirun experiment=width\n",
+        "dognet: experiment=width is a study of many runs: dognet --multirun experiment=width\n",
     )
 
 

@@ -511,7 +511,7 @@ def test_the_store_of_an_older_mlflow_is_brought_up_to_date_and_kept(grid: Path,
 def test_the_store_of_a_newer_mlflow_is_left_as_it_is_and_told(grid: Path) -> None:
     with closing(sqlite3.connect(grid / "mlflow.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
-    with pytest.raises(StoreError, match=r"mlflow.db: its tables are another MLflow's; 'mlflow db upgrade'"):
+    with pytest.raises(StoreError, match=r"mlflow.db: its tables belong to another version of MLflow; 'mlflow db"):
         store(grid).record(folders(grid)[0])
     assert rows(grid)["runs"] == 0
 

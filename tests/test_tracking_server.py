@@ -131,8 +131,8 @@ def test_runs_are_recorded_on_a_server_whole_and_once_also_when_it_went_and_came
     assert answer.returncode == 1
     assert "12 runs are not recorded in MLflow (http://127.0.0.1" in answer.stderr
     with serving():
-        assert run("dognet", "sync", "--tracking-uri", uri).stdout == "11 recorded, 1 were there\n"
-        assert run("dognet", "sync", "--tracking-uri", uri).stdout == "0 recorded, 12 were there\n"
+        assert run("dognet", "sync", "--tracking-uri", uri).stdout == "11 recorded, 1 were already there\n"
+        assert run("dognet", "sync", "--tracking-uri", uri).stdout == "0 recorded, 12 were already there\n"
         client = MlflowClient(tracking_uri=uri)
         recorded = {one.data.tags["digest"]: one for one in found(client)}
         assert len(found(client)) == len(recorded) == 12
@@ -236,14 +236,14 @@ def test_a_run_too_large_for_a_proxy_is_named_and_does_not_hold_up_the_others(gr
         for recorded, there in ((12, 0), (0, 12)):
             answer = run("dognet", "sync", "--tracking-uri", uri, check=False)
             assert answer.returncode == 1
-            assert answer.stdout == f"{recorded} recorded, {there} were there\n"
+            assert answer.stdout == f"{recorded} recorded, {there} were already there\n"
             reason = f"refused ({uri}: 413 {TOO_LARGE}), `dognet sync` tries again: {wide}"
             assert answer.stderr == f"dognet sync: {reason}\n"
     client = MlflowClient(f"http://127.0.0.1:{plain}")
     assert sorted({one.info.status for one in found(client)}) == ["FAILED", "FINISHED"]
     assert len(found(client)) == 13
     address = f"http://127.0.0.1:{plain}"
-    assert run("dognet", "sync", "--tracking-uri", address).stdout == "1 recorded, 12 were there\n"
+    assert run("dognet", "sync", "--tracking-uri", address).stdout == "1 recorded, 12 were already there\n"
     assert [one.info.status for one in found(client)] == ["FINISHED"] * 13
 
 
@@ -257,7 +257,7 @@ def test_a_missing_permission_on_one_study_does_not_hold_up_the_others(grid: Pat
 
     with proxy(plain, forbid) as uri:
         answer = run_in(grid)("dognet", "sync", "--tracking-uri", uri, check=False)
-    assert (answer.returncode, answer.stdout) == (1, "2 recorded, 0 were there\n")
+    assert (answer.returncode, answer.stdout) == (1, "2 recorded, 0 were already there\n")
     assert re.fullmatch(
         rf"dognet sync: refused \({uri}: 403 Forbidden\), `dognet sync` tries .*ITERS=2.*\n", answer.stderr
     )
@@ -306,13 +306,13 @@ def test_mlflow_s_own_settings_for_tls_user_and_token_hold_for_all_requests(
         assert "its certificate is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH" in answer.stderr
         assert answer.stderr.count("\n") == 1
         answer = synced(1, uri, MLFLOW_TRACKING_SERVER_CERT_PATH=str(server))
-        assert (answer.stdout, answer.stderr) == ("1 recorded, 0 were there\n", "")
+        assert (answer.stdout, answer.stderr) == ("1 recorded, 0 were already there\n", "")
         answer = synced(2, uri, MLFLOW_TRACKING_INSECURE_TLS="true", MLFLOW_TRACKING_TOKEN="opensesame")
-        assert (answer.stdout, answer.stderr) == ("1 recorded, 1 were there\n", "")
+        assert (answer.stdout, answer.stderr) == ("1 recorded, 1 were already there\n", "")
         assert seen == {"Bearer opensesame"}
         me = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "opensesame"}
         answer = synced(3, uri, MLFLOW_TRACKING_INSECURE_TLS="true", **me)
-        assert (answer.stdout, answer.stderr) == ("1 recorded, 2 were there\n", "")
+        assert (answer.stdout, answer.stderr) == ("1 recorded, 2 were already there\n", "")
         assert {one and one.partition(" ")[0] for one in seen} == {"Basic"}
         with_password = uri.replace("https://", "https://me:opensesame@")
         answer = run_in(grid)("dognet", "ui", "--tracking-uri", with_password, MLFLOW_TRACKING_INSECURE_TLS="true")
@@ -322,7 +322,7 @@ def test_mlflow_s_own_settings_for_tls_user_and_token_hold_for_all_requests(
         trusted = {"MLFLOW_TRACKING_SERVER_CERT_PATH": str(server)}
         assert synced(4, uri, **trusted).returncode == 1
         answer = synced(4, uri, **trusted, MLFLOW_TRACKING_CLIENT_CERT_PATH=str(client))
-        assert (answer.stdout, answer.stderr) == ("1 recorded, 3 were there\n", "")
+        assert (answer.stdout, answer.stderr) == ("1 recorded, 3 were already there\n", "")
 
 
 def test_the_end_of_a_sweep_waits_for_a_slow_server_in_all_and_not_for_each_run(

@@ -52,7 +52,7 @@ def test_the_pipeline_and_its_run_in_mlflow_are_found_from_both_sides(
     use(project, 2)  # DVC restores the stages, and track finds the run that computed them
     answer = run("dvc", "repro")
     assert "Stage 'train' is cached" in answer.stdout
-    assert f"MLflow has it as run {first}" in answer.stdout
+    assert f"recorded in MLflow as run {first}" in answer.stdout
     assert len(tags(project)) == 2
     assert (project / "experiments" / "pipeline" / "tracked").read_text().strip() == digest(project)
 

@@ -173,8 +173,8 @@ def test_a_sweep_with_nothing_to_do_starts_no_process_unless_a_run_is_to_be_reco
 
 def test_dognet_sync_tells_what_it_did_in_one_line(run: Run) -> None:
     first, again = run("dognet", "sync"), run("dognet", "sync")
-    assert (first.stdout, first.stderr) == ("12 recorded, 0 were there\n", "")
-    assert (again.stdout, again.stderr) == ("0 recorded, 12 were there\n", "")
+    assert (first.stdout, first.stderr) == ("12 recorded, 0 were already there\n", "")
+    assert (again.stdout, again.stderr) == ("0 recorded, 12 were already there\n", "")
 
 
 def test_a_command_that_has_ended_leaves_the_store_in_one_file(grid: Path) -> None:
@@ -183,14 +183,14 @@ def test_a_command_that_has_ended_leaves_the_store_in_one_file(grid: Path) -> No
 
 
 def test_dognet_sync_takes_the_folders_that_are_named(grid: Path, sync: Sync) -> None:
-    assert sync(*folders(grid)[:2]) == ("2 recorded, 0 were there\n", "")
+    assert sync(*folders(grid)[:2]) == ("2 recorded, 0 were already there\n", "")
 
 
 def test_dognet_sync_names_a_damaged_run_and_goes_on(grid: Path, sync: Sync) -> None:
     first = folders(grid)[0]
     (first / "weights.npz").write_bytes(b"")
     output, errors = sync()
-    assert output == "11 recorded, 0 were there\n"
+    assert output == "11 recorded, 0 were already there\n"
     assert errors.count("\n") == 1
     assert f"dognet sync: {first}/weights.npz: changed since it was written" in errors
 
@@ -201,7 +201,7 @@ def test_a_changed_letter_in_run_json_is_told_and_the_other_runs_are_recorded(gr
         assert f'"{name}"' in text
         (path / "run.json").write_text(text.replace(f'"{name}"', f'"{name[:-1]}x"'))
     output, errors = sync()
-    assert output == "8 recorded, 0 were there\n"
+    assert output == "8 recorded, 0 were already there\n"
     assert errors.splitlines() == [
         f"dognet sync: {path}/run.json: changed since it was written (its checksum differs): skipped"
         for path in folders(grid)[:4]
@@ -226,13 +226,13 @@ def test_a_user_without_a_name_can_record(grid: Path, run: Run) -> None:
         pytest.skip("no right to be another user")
     nameless = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
     nameless["HOME"] = ""
-    assert run(*words, "dognet", "sync", **nameless).stdout == "12 recorded, 0 were there\n"
+    assert run(*words, "dognet", "sync", **nameless).stdout == "12 recorded, 0 were already there\n"
 
 
 def test_dognet_sync_rebuilds_a_store_that_was_deleted(grid: Path, run: Run, sync: Sync) -> None:
     sync()
     (grid / "mlflow.db").unlink()
-    assert run("dognet", "sync").stdout == "12 recorded, 0 were there\n"
+    assert run("dognet", "sync").stdout == "12 recorded, 0 were already there\n"
     assert statuses(grid) == ["FINISHED"] * 12
 
 
@@ -365,7 +365,7 @@ def test_a_store_that_another_program_has_locked_is_told_and_recorded_later(grid
         assert "not recorded in MLflow (sqlite:///" in answer.stderr
         assert answer.stderr.count("\n") == 1
         assert "database is locked): `dognet sync` records" in answer.stderr
-    assert sync() == ("13 recorded, 0 were there\n", "")
+    assert sync() == ("13 recorded, 0 were already there\n", "")
     assert statuses(grid) == ["FINISHED"] * 13
 
 
@@ -391,7 +391,8 @@ def test_a_full_disk_is_reported_and_later_the_rest_is_recorded(grid: Path, run:
         before = len(recorded(uri, disk, "grid") or ())
         assert before < 12
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
-        assert run("dognet", "sync", "--tracking-uri", uri).stdout == f"{12 - before} recorded, {before} were there\n"
+        line = f"{12 - before} recorded, {before} were already there\n"
+        assert run("dognet", "sync", "--tracking-uri", uri).stdout == line
         assert statuses(disk) == ["FINISHED"] * 12
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -424,7 +425,7 @@ def test_after_an_experiment_was_deleted_sync_brings_it_back(grid: Path, sync: S
 
     sync()
     MlflowClient(f"sqlite:///{grid}/mlflow.db").delete_experiment("1")
-    assert sync() == ("0 recorded, 12 were there\n", "")
+    assert sync() == ("0 recorded, 12 were already there\n", "")
     with closing(sqlite3.connect(grid / "mlflow.db")) as database:
         stages = database.execute("SELECT DISTINCT lifecycle_stage FROM runs").fetchall()
     assert stages == [("active",)]
@@ -437,7 +438,7 @@ def test_a_run_that_was_deleted_on_its_own_stays_so_and_is_counted(grid: Path, s
     client = MlflowClient(f"sqlite:///{grid}/mlflow.db")
     client.delete_run(client.search_runs(["1"])[0].info.run_id)
     hint = "1 of them deleted in MLflow (`mlflow runs restore` brings one back)"
-    assert sync() == (f"0 recorded, 12 were there, {hint}\n", "")
+    assert sync() == (f"0 recorded, 12 were already there, {hint}\n", "")
 
 
 def test_a_moved_store_is_rebuilt(grid: Path, sync: Sync) -> None:
@@ -446,7 +447,7 @@ def test_a_moved_store_is_rebuilt(grid: Path, sync: Sync) -> None:
     _, error = sync(root=moved)
     assert "mlflow.db was moved, MLflow looks for its artifacts in the old folder" in error
     (moved / "mlflow.db").unlink()
-    assert run_in(moved)("dognet", "sync").stdout == "12 recorded, 0 were there\n"
+    assert run_in(moved)("dognet", "sync").stdout == "12 recorded, 0 were already there\n"
 
 
 def test_a_uri_that_names_no_store_is_told_at_once_and_hurts_no_training(grid: Path, sync: Sync) -> None:

@@ -47,7 +47,7 @@ def give(folder: Path, user: int, *, group_writes: bool = True) -> None:
 def test_a_user_without_name_and_home_trains_records_and_looks(nobody: Run) -> None:
     for words in (("dognet", "ITERS=10"), ("dognet", "--multirun", "seed=1,2", "ITERS=10")):
         assert nobody(*words).stderr == ""
-    assert nobody("dognet", "sync").stdout == "0 recorded, 3 were there\n"
+    assert nobody("dognet", "sync").stdout == "0 recorded, 3 were already there\n"
     assert "activations.svg" in nobody("dognet", "plot", "adhoc").stdout
     assert nobody("env", "HOME=/", "dognet", "ITERS=11").stderr == ""  # as Docker says of such a user
 
@@ -67,7 +67,7 @@ def test_members_of_a_group_share_a_project_and_its_store(project: Path, run: Ru
     answer = nobody("dognet", "--multirun", "seed=1,2,3", "ITERS=10", "hydra/launcher=basic")
     assert answer.stdout.startswith("study adhoc: 3 runs, 2 finished, 1 to do")
     assert answer.stderr == ""
-    assert nobody("dognet", "sync").stdout == "0 recorded, 3 were there\n"
+    assert nobody("dognet", "sync").stdout == "0 recorded, 3 were already there\n"
 
 
 def test_images_and_a_store_that_may_only_be_read(project: Path, run: Run, nobody: Run) -> None:

@@ -20,8 +20,8 @@ SUBCOMMANDS = {  # name: its module, and what it does
     "ui": ("dognet.tracking.ui", "compare the runs in the browser"),
     "report": ("dognet.sweep.report", "write the answer of a study"),
     "plot": ("dognet.sweep.plot", "draw the pictures of a run"),
-    "sync": ("dognet.tracking.sync", "record in MLflow what is missing there"),
-    "export": ("dognet.tracking.export", "give the best network away, as an MLflow model"),
+    "sync": ("dognet.tracking.sync", "record the runs that MLflow does not have yet"),
+    "export": ("dognet.tracking.export", "export the best network as an MLflow model"),
 }
 MULTIRUN = ("-m", "--multirun")
 
@@ -84,7 +84,7 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
     parser = argparse.ArgumentParser(f"dognet {name}", description=module.command.__doc__)
     module.add_arguments(parser)
     if name != "report":  # the others write to MLflow or show it
-        parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store, if not the one in conf/")
+        parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store; default: the one in conf/")
     options = parser.parse_args(words)
     if name not in ("plot", "export"):
         module.command(options, root)

@@ -163,7 +163,8 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridde
     raw: dict[str, Any] = {key: OmegaConf.to_container(OmegaConf.load(path)) for key, path in files.items()}
     written = dict(flat({**raw["config"], **raw["execution"], **{group: raw[group] for group in GROUPS}}))
     faults = [
-        f"{group}={chosen[group]} is {name} in the first three of the defaults: dvc repro reads that"
+        f"{group}={chosen[group]} differs from {name} in the first three defaults, "
+        "which dvc repro reads: write the same name there"
         for group, name in chosen_files(conf).items()
         if group not in overridden and chosen[group] != name
     ]
@@ -172,9 +173,10 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridde
             if name not in written:
                 faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {SOURCES}")
             elif isinstance(written[name], str) and "${" in written[name]:
-                faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not see it change")
+                faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not notice a change")
             elif repr(written[name]) != repr(value):  # nan equals nothing
-                faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
+                differs = f"differs from {written[name]} in the file that dvc repro reads"
+                faults.append(f"{name}={value} {differs}: write the same value there")
     if faults:
         raise SettingsError("\n".join(faults))
 

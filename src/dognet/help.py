@@ -25,7 +25,7 @@ experiment: {studies}
 {subcommands}
 
 dvc repro runs the pipeline. dognet ui --help explains a subcommand.
-TAB completes after: eval "$(dognet --shell-completion install=bash)"
+To complete words with TAB: eval "$(dognet --shell-completion install=bash)"
 """
 
 

@@ -145,7 +145,7 @@ class TrainingSettings(Model):
     hiddenNodes: Annotated[Whole, Field(ge=1, le=100_000, description="hidden nodes besides the bias")]
     stepSize: Annotated[Positive, Field(description="how far an update goes, also called learning rate")]
     ITERS: Annotated[Whole, Field(ge=0, le=10**15, description="iterations; the method defines what one is")]
-    seed: Annotated[Seed, Field(description="seed of the initial weights and of all that a method draws")]
+    seed: Annotated[Seed, Field(description="seed of the initial weights and the method's random numbers")]
     method: Annotated[Method, Field(description="how the weights are found")] = GRADIENT_DESCENT
     dtype: Annotated[Literal["float64", "float32"], Field(description="float32 is faster, with fewer digits")] = (
         "float64"
@@ -175,7 +175,7 @@ class Generated(Model):
     """Images generated here, like the lecture's; the validation images are made in addition to the others."""
 
     kind: Literal["generated"]
-    positive: Annotated[Text, Field(description="label to tell from all others")]
+    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     train_rows: Annotated[Rows, Field(description="training images to make")]
     test_rows: Annotated[Rows, Field(description="test images to make")]
     validation: Validation = 0.0
@@ -186,7 +186,7 @@ class Lecture(Model):
     """The course's own CSVs, which data.dvc pins; validation images are taken from the training images."""
 
     kind: Literal["lecture"]
-    positive: Annotated[Text, Field(description="label to tell from all others")]
+    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     url: Annotated[Text, Field(description="Git repository of the course")]
     rev: Annotated[Text, Field(description="commit of that repository")]
     train_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_train.csv")]
@@ -204,7 +204,7 @@ class Csv(Model):
     train: Annotated[Text, Field(description="file with the training images")]
     test: Annotated[Text, Field(description="file with the test images")]
     label: Annotated[Text, Field(description="name of the label column")]
-    positive: Annotated[Text, Field(description="label to tell from all others")]
+    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     white: Annotated[Positive, Field(description="value of a white pixel; black is 0")]
     validation: Validation = 0.0
 
@@ -222,7 +222,7 @@ class Settings(TrainingSettings):
 
     study: Annotated[PlainName, Field(description="runs go to experiments/<study>/runs/")]
     force: Annotated[bool, Field(description="true: train finished runs again")]
-    plan: Annotated[bool, Field(description="true: say what a sweep would train, train nothing")]
+    plan: Annotated[bool, Field(description="true: only say what a sweep would train")]
     threads: Annotated[Whole | None, Field(ge=1, le=1024, description="threads of a single run; empty: all cores")]
     tracking_uri: Annotated[str | None, Field(description="MLflow's store; none: record nothing")]
 
@@ -331,7 +331,7 @@ class Loader(yaml.CBaseLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} appears twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 

@@ -70,11 +70,12 @@ def read_study(path: Path) -> Study:
     solved = check_solved(path, fixed.pop("solved", str(SOLVED)))
     check_names(path, fixed, grid, strange)
     if twice := fixed.keys() & grid.keys():
-        raise UserError(f"{path}: {min(twice)} is there twice, above the grid and in it")
+        raise UserError(f"{path}: {min(twice)} appears twice, above the grid and in it")
     for key, value in [*fixed.items(), *grid.items()]:
         if not isinstance(value, str) or "${" in value or value != (value.strip(",") or None):
             raise UserError(
-                f"{path}: {key} must be a plain value, or in the grid several with commas, no brackets, got {value!r}"
+                f"{path}: {key} must be a plain value, or in the grid several separated by commas, no brackets, "
+                f"got {value!r}"
             )
     question, *notes = header(path) or [f"What do the runs of {name} show?"]
     return Study(name, path, question, tuple(notes), fixed, grid, solved)

@@ -164,13 +164,13 @@ def check_header(form: Dialect, label: str) -> None:
         raise ImagesError(f"{path}: empty file")
     if label not in names and is_data(names):
         raise ImagesError(
-            f"{path}, row 1: no header, but {listed}: write the names of the columns above, as in label,p0,p1"
+            f"{path}, row 1: must be the header, got {listed}: write the column names above it, as in label,p0,p1"
         )
     if not all(names):
         number = names.index("") + 1
-        raise ImagesError(f"{path}, row 1: column {number} has no name (pandas writes its index so: index=False)")
+        raise ImagesError(f"{path}, row 1: column {number} has no name (pandas writes such an index: use index=False)")
     if len(set(names)) < len(names):
-        raise ImagesError(f"{path}, row 1: two columns have one name: {listed}")
+        raise ImagesError(f"{path}, row 1: two columns have the same name: {listed}")
     if label not in names:
         raise ImagesError(f"{path}: no column {label!r}, its columns are {listed}: name it in data.label")
     if label != "label" and "label" in names:

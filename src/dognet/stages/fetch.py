@@ -61,10 +61,10 @@ def check_not_own(folder: Path, inputs: Iterable[Path]) -> None:
     """Raise ImagesError if a data folder holds files of the user's own, which writing there would replace."""
     made = f"data/{folder.name}"
     if folder.name.lower() == OWN.name:
-        raise ImagesError(f"{made}/ is for your own CSVs, which would be written over: rename conf/{made}.yaml")
+        raise ImagesError(f"{made}/ is for your own CSVs, which would be overwritten: rename conf/{made}.yaml")
     for file in inputs:
         if folder.resolve() in (file.parent.resolve(), file.resolve().parent):
-            raise ImagesError(f"{file}: {made}/ is where dognet writes its copies, over your files: move it to {OWN}/")
+            raise ImagesError(f"{file}: {made}/ is for dognet's copies, which would overwrite it: move it to {OWN}/")
 
 
 def make(settings: Settings, root: Path, command: str) -> Fetched:
@@ -197,8 +197,8 @@ def download(data: Lecture, folder: Path, names: list[str]) -> None:
             last_line = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             raise ImagesError(
                 f"the course's images could not be fetched from {data.url} ({last_line}): is there a "
-                f"network? Without one, copy {' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, images "
-                "like them"
+                f"network? Without one, copy {' and '.join(names)} into {RAW_LECTURE}/, or use data=generated, which "
+                "makes similar images"
             ) from error
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in content.items():

@@ -32,7 +32,7 @@ def main() -> None:
         message = "tracking_uri is none: nothing is recorded"
     else:
         store = Store(uri, root)
-        message = f"MLflow has it as run {store.add_pictures(PIPELINE)} of the experiment {PIPELINE.name}"
+        message = f"recorded in MLflow as run {store.add_pictures(PIPELINE)} of the experiment {PIPELINE.name}"
         dashboard.save(store, PIPELINE.name)
     write(PIPELINE / "tracked", f"{run.figures.digest}\n")
     print(message)

@@ -126,10 +126,10 @@ def values_of(override: Override) -> list[Any]:
     if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
         raise SettingsError(f"{word}: write the names, as in data=generated,lecture")
     if not override.is_discrete_sweep():
-        raise SettingsError(f"{word}: an interval has no end of values, range(…) has")
+        raise SettingsError(f"{word}: an interval has infinitely many values: use range(…)")
     sweep = override.value()
     if isinstance(sweep, RangeSweep) and sweep.step == 0:
-        raise SettingsError(f"{word}: a range with step 0 has no end of values")
+        raise SettingsError(f"{word}: a range with step 0 never ends")
     values = [plain(value, sweep) for value in override.sweep_iterator()]
     if any(isinstance(value, Sweep) for value in values):
         raise SettingsError(f"{word}: range(…) and choice(…) can't be combined with other values: write all values out")

@@ -14,14 +14,14 @@ from dognet.tracking.store import Store
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet plot``."""
-    parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
+    parser.add_argument("runs", nargs="*", help="studies or run folders; default: the run of dvc repro")
     parser.add_argument("--png", action="store_true", help="draw PNG pictures too")
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
     """Draw the pictures of runs into their folders, and add them to MLflow.
 
-    Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
+    A study stands for its run with the lowest validation loss, or train loss where there are no validation images.
     """
     files = plot(run, root) + (plot(run, root, ".png") if options.png else [])
     names = ", ".join(file.name for file in files)

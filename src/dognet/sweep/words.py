@@ -60,7 +60,7 @@ def words_of_study(studies: Sequence[str], root: Path, *, multirun: bool) -> lis
         raise SettingsError(f"experiment={','.join(studies)}: one study at a time, each has a grid of its own")
     if not multirun:
         raise SettingsError(
-            f"experiment={studies[0]} is a study, so many runs: dognet --multirun experiment={studies[0]}"
+            f"experiment={studies[0]} is a study of many runs: dognet --multirun experiment={studies[0]}"
         )
     return find_study(studies[0], root).words()
 
@@ -101,7 +101,7 @@ def hydras(word: str, name: str, value: str) -> str:
             f"{word}: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set here"
         )
     if name != "hydra/launcher" and parse(word).is_sweep_override():
-        raise SettingsError(f"{word}: a setting of the launcher has one value")
+        raise SettingsError(f"{word}: a setting of the launcher takes one value")
     is_name = isinstance(parse(word).value(), str) and PLAIN_NAME.fullmatch(value)  # null is none
     if "_target_" in word or (name == "hydra/launcher" and not is_name):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")

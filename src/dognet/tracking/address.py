@@ -107,11 +107,11 @@ def reason(error: BaseException) -> str:
     if isinstance(error, Timeout):
         return f"another process holds {error.lock_file}"
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH to the file that vouches for it"
+        return "its certificate is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH to a file with its CA certificate"
     if {type(error.__cause__).__name__, type(error.__context__).__name__} & {"ConnectionError", "ReadTimeout"}:
         return "no answer"
     if "out-of-date database schema" in text:
-        return "its tables are another MLflow's; 'mlflow db upgrade' and its URI brings older ones up to date"
+        return "its tables belong to another version of MLflow; 'mlflow db upgrade' with its URI updates older ones"
     if "readonly database" in text:
         return "you may only read this file"
     if "malformed" in text or "not a database" in text:

@@ -36,21 +36,21 @@ OPEN = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet export``."""
-    parser.add_argument("runs", nargs="*", help="studies or run folders, if not the run of dvc repro")
-    parser.add_argument("--to", metavar="FOLDER", type=Path, help="a new folder, if not models/<study>")
-    parser.add_argument("--register", metavar="NAME", help="into MLflow's registry, and no folder unless --to says so")
+    parser.add_argument("runs", nargs="*", help="studies or run folders; default: the run of dvc repro")
+    parser.add_argument("--to", metavar="FOLDER", type=Path, help="a new folder; default: models/<study>")
+    parser.add_argument("--register", metavar="NAME", help="a name in MLflow's registry; writes no folder without --to")
 
 
 def command(options: argparse.Namespace, root: Path, run: Run) -> None:
     """Export the network of a run as an MLflow model: into a folder, or as a version in MLflow's registry.
 
-    Of a study it is the run with the lowest validation loss, or train loss where there are no validation images.
+    A study stands for its run with the lowest validation loss, or train loss where there are no validation images.
     """
     folder = options.to or (None if options.register is not None else root / "models" / run.manifest.study)
     if folder:
         folder = folder.resolve()
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise UserError(f"{os.path.relpath(folder)} is there already: delete it, or name another folder with --to")
+            raise UserError(f"{os.path.relpath(folder)} already exists: delete it, or name another folder with --to")
     if options.register is not None and not PLAIN_NAME.fullmatch(options.register):
         raise UserError(f"--register must be {bound('study')}, got {options.register!r}")
     print(f"{os.path.relpath(run.folder)}: {run.figures.summary()}")
@@ -125,7 +125,7 @@ def register(run: Run, name: str, opened: Store) -> str:
     client = opened.client
     with opened.writing():
         for version in client.search_model_versions(f"name = '{name}' and tags.digest = '{tags['digest']}'"):
-            return f"models:/{name}/{version.version} was there"
+            return f"models:/{name}/{version.version} is already registered"
         model = client.create_logged_model(opened.experiment(run.manifest.study), name, run_id, tags)
         with tempfile.TemporaryDirectory(prefix="dognet-") as temporary:
             save(run, Path(temporary, "model"))

@@ -253,11 +253,11 @@ def end(recorder: Recorder, ending: threading.Lock) -> NoReturn:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet sync``."""
-    parser.add_argument("folders", nargs="*", type=Path, help="run folders, or folders that hold some")
+    parser.add_argument("folders", nargs="*", type=Path, help="run folders, or folders that contain run folders")
 
 
 def command(options: argparse.Namespace, root: Path) -> None:
-    """Record in MLflow every run below the folders, or below experiments/: each once, whole."""
+    """Record the runs that MLflow does not have yet, from the given folders or from experiments/."""
     uri = store_uri(options.tracking_uri, root)
     if uri == "none":
         raise AddressError("tracking_uri is none: nothing is recorded")
@@ -270,7 +270,7 @@ def command(options: argparse.Namespace, root: Path) -> None:
     if not recorder.missing:
         deleted = sum(recorder.until(*run) < float("inf") for run in recorder.there.items())
         hint = f", {deleted} of them deleted in MLflow (`mlflow runs restore` brings one back)" if deleted else ""
-        print(f"{len(recorder.added)} recorded, {len(recorder.there)} were there{hint}")
+        print(f"{len(recorder.added)} recorded, {len(recorder.there)} were already there{hint}")
     if faults := recorder.faults():
         raise StoreError("\n".join(faults))
 

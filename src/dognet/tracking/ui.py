@@ -22,12 +22,12 @@ NO_RUNS = "MLflow has no runs yet: dognet trains one, `dognet sync` records what
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``dognet ui``."""
-    parser.add_argument("study", nargs="?", help="only this one")
-    parser.add_argument("--port", type=int, help="5000 if it is free, else any")
+    parser.add_argument("study", nargs="?", help="show only this study")
+    parser.add_argument("--port", type=int, help="default: 5000 if it is free, else any free port")
 
 
 def command(options: argparse.Namespace, root: Path) -> None:
-    """Show the studies that MLflow has, their runs compared, in the browser of this machine until Ctrl-C."""
+    """Print the addresses of the studies' pages in MLflow, and serve the pages on this machine until Ctrl-C."""
     uri = store_uri(options.tracking_uri, root)
     if uri.startswith("http"):
         store = Store(uri, root)
