@@ -1,20 +1,25 @@
-"""What the benchmarks share: a process of its own on one core, the machine's name, and the tables of docs/."""
+"""What the benchmarks share: a process of its own on one core, turns, the machine's name, and the tables of docs/."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import platform
-import subprocess
 import sys
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 CORE = max(os.sched_getaffinity(0))  # the last one: number 0 serves most interrupts
+Case = TypeVar("Case", bound=Hashable)
+Result = TypeVar("Result")
 
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL", "POLARS_MAX")}
+THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "POLARS_MAX")]
 TO_AVX2 = {  # each library's own switch; without them it takes what the processor has
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
@@ -23,6 +28,13 @@ TO_AVX2 = {  # each library's own switch; without them it takes what the process
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
 }
+
+
+def quick(description: str | None) -> bool:
+    """Read the command line of a benchmark and return whether it is only to be tried."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="a short try: does it work? Writes nothing")
+    return bool(parser.parse_args().quick)
 
 
 def cpu() -> dict[str, str]:
@@ -38,17 +50,31 @@ def modes() -> dict[str, dict[str, str]]:
     return {"AVX2": TO_AVX2, "AVX-512": {}}
 
 
-def alone(arguments: list[str], mode: dict[str, str], threads: int = 1) -> Any:
-    """Run a Python script in a process of its own, with one thread on one core; return the JSON of its last line."""
+def alone(
+    function: Callable[..., Result], *arguments: Any, mode: Mapping[str, str] | None = None, threads: int = 1
+) -> Result:
+    """Return what a function returns in a new Python process: one thread on one core, or several on all cores."""
     plain = {name: value for name, value in os.environ.items() if name not in TO_AVX2}
-    done = subprocess.run(
-        [*(["taskset", "-c", str(CORE)] if threads == 1 else []), sys.executable, "-W", "ignore", *arguments],
-        env=plain | dict.fromkeys(ONE_THREAD, str(threads)) | mode,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    variables = plain | dict.fromkeys(THREADS, str(threads)) | dict(mode or {})
+    with patch.dict(os.environ, variables, clear=True), get_context("spawn").Pool(1, settle, (threads,)) as pool:
+        return pool.apply(function, arguments)
+
+
+def settle(threads: int) -> None:
+    """Prepare the new process."""
+    warnings.simplefilter("ignore")
+    if threads == 1:
+        os.sched_setaffinity(0, {CORE})
+
+
+def take_turns(turns: int, cases: Mapping[Case, Callable[[], Result]]) -> dict[Case, list[Result]]:
+    """Measure each case in every turn; return what each gave."""
+    results: dict[Case, list[Result]] = {case: [] for case in cases}
+    for turn in range(turns):
+        for case, measure in cases.items():
+            print(f"turn {turn + 1} of {turns}: {case}", file=sys.stderr)
+            results[case].append(measure())
+    return results
 
 
 def memory(which: str) -> int:
@@ -70,7 +96,13 @@ def described(*packages: str) -> str:
     )
 
 
-def publish(name: str, text: str, *, quick: bool = False) -> None:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table of names in the first column and numbers in the others."""
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def publish(name: str, text: str, *, quick: bool) -> None:
     """Print the text and, unless ``quick``, put it between the two marks of that name in docs/performance.md."""
     print(text)
     if quick:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-import warnings
-from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import machine
@@ -14,7 +11,6 @@ import numpy as np
 
 BATCH, STEP, MOMENTUM = 32, 0.3, 0.9
 SHAPES = [(4000, 4, 4), (1797, 64, 16)]  # images, pixels, hidden nodes: the lecture's, and scikit-learn's digits
-WAYS = ("dognet", "torch.nn", "scikit-learn")
 
 
 def made_up(n: int, p: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +33,6 @@ def torch_nn(X: np.ndarray, y: np.ndarray, h: int, passes: int) -> None:
     import torch
     from torch import nn
 
-    torch.set_num_threads(1)
     images, labels = torch.tensor(X), torch.tensor(y, dtype=torch.float64)[:, None]
     net = nn.Sequential(nn.Linear(X.shape[1], h), nn.Sigmoid(), nn.Linear(h, 1)).double()
     optimizer, loss = torch.optim.SGD(net.parameters(), lr=STEP, momentum=MOMENTUM), nn.BCEWithLogitsLoss()
@@ -58,11 +53,12 @@ def scikit_learn(X: np.ndarray, y: np.ndarray, h: int, passes: int) -> None:
     ).fit(X, y)  # fmt: skip
 
 
-def one(way: str, passes: int) -> None:
-    """Print microseconds an iteration at each shape as JSON, from two lengths, so that the start does not count."""
-    warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
-    train: Callable[..., None] = {"dognet": dognet, "torch.nn": torch_nn, "scikit-learn": scikit_learn}[way]
-    spent = {}
+WAYS = {"dognet": dognet, "torch.nn": torch_nn, "scikit-learn": scikit_learn}
+
+
+def iterations(way: str, passes: int) -> dict[str, float]:
+    """Return microseconds an iteration at each shape, from two lengths, so that the start does not count."""
+    train, spent = WAYS[way], {}
     for n, p, h in SHAPES:
         X, y = made_up(n, p)
         train(X, y, h, 1)
@@ -72,34 +68,25 @@ def one(way: str, passes: int) -> None:
             train(X, y, h, length)
             clock.append(time.process_time() - start)
         spent[f"{n} x {p}, {h} nodes"] = (clock[1] - clock[0]) / (2 * passes * -(-n // BATCH)) * 1e6
-    print(json.dumps(spent))
+    return spent
 
 
 def main() -> None:
     """Compare the three, interleaved, each in a process of its own."""
-    parser = argparse.ArgumentParser(description=str(__doc__))
-    parser.add_argument("--quick", action="store_true", help="once: does it work? Writes nothing")
-    parser.add_argument("--one", choices=WAYS, help="train here, and print JSON")
-    given = parser.parse_args()
-    passes, turns = (2, 1) if given.quick else (20, 5)
-    if given.one:
-        one(given.one, passes)
-        return
-    results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for _ in range(turns):
-        for way in WAYS:
-            results[way].append(machine.alone([__file__, "--one", way, *(["--quick"] if given.quick else [])], {}))
-    lines = ["| images x pixels | dognet, µs | torch.nn | scikit-learn |", "|---|---|---|---|"]
+    quick = machine.quick(__doc__)
+    passes, turns = (2, 1) if quick else (20, 5)
+    results = machine.take_turns(turns, {way: partial(machine.alone, iterations, way, passes) for way in WAYS})
+    rows = []
     for shape in results["dognet"][0]:
-        ours = [run[shape] for run in results["dognet"]]
+        ours, *others = ([run[shape] for run in runs] for runs in results.values())
         cells = [f"{median(ours):.0f}"]
-        for way in WAYS[1:]:
-            theirs = [run[shape] for run in results[way]]
+        for theirs in others:
             times = median(other / our for other, our in zip(theirs, ours, strict=True))
             cells.append(f"{median(theirs):.0f}, {times:.2f} times")
-        lines.append(f"| {shape} | {' | '.join(cells)} |")
-    text = f"{machine.described('numpy', 'torch', 'scikit-learn')}. Medians of {turns}.\n\n" + "\n".join(lines)
-    machine.publish("methods", text, quick=given.quick)
+        rows.append([shape, *cells])
+    table = machine.table(["images x pixels", "dognet, µs", "torch.nn", "scikit-learn"], rows)
+    described = machine.described("numpy", "torch", "scikit-learn")
+    machine.publish("methods", f"{described}. Medians of {turns}.\n\n{table}", quick=quick)
 
 
 if __name__ == "__main__":

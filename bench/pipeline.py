@@ -5,22 +5,23 @@ The floor is a pipeline of empty stages: each touches a file that the next one d
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import machine
 import yaml
+from training import SETTINGS, bare
 
 Seconds = tuple[float, float]  # processor time, wall time
 STAGES = [f"dognet.stages.{name}" for name in ("fetch", "train", "evaluate", "plot", "track")]
-EMPTY = "python -c \"open('{name}', 'w').write('{turn}')\""
+EMPTY = "python -c \"open('out{0}', 'w').write('{0}')\""
 
 
 def spent(words: list[str], folder: Path) -> Seconds:
@@ -50,75 +51,54 @@ def empty(folder: Path, n_stages: int) -> Path:
     folder.mkdir()
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     spent(["dvc", "init", "--quiet"], folder)
-    touch(folder, n_stages, 0)
+    stages = {
+        f"stage{k}": {"cmd": EMPTY.format(k), "outs": [f"out{k}"], "deps": [f"out{k - 1}"] if k else []}
+        for k in range(n_stages)
+    }
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
     spent(["dvc", "repro", "--quiet"], folder)
     return folder
 
 
-def touch(folder: Path, n_stages: int, turn: int) -> None:
-    """Write the empty pipeline anew, so that every stage of it has to run."""
-    stages = {
-        f"stage{number}": {
-            "cmd": EMPTY.format(name=f"out{number}", turn=f"{turn} {number}"),
-            "outs": [f"out{number}"],
-            **({"deps": [f"out{number - 1}"]} if number else {}),
-        }
-        for number in range(n_stages)
-    }
-    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
-
-
-def bare(folder: Path) -> Seconds:
+def bare_training(folder: Path) -> Seconds:
     """Train with the lecture's settings on the pipeline's images, without importing or reading anything."""
-    code = (
-        "import time; from pathlib import Path; from dognet.conf import compose; from dognet.data import images;"
-        "from dognet.network import NNet; c = compose(Path());"
-        "X, y = images.split(images.read(Path('data/generated/train.csv')), c.data.positive);"
-        "t = time.perf_counter(); NNet().fit(X, y, **c.arguments()); print(time.perf_counter() - t)"
-    )
-    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True, text=True
-    )
-    return float(done.stdout), float(done.stdout)
+    point = SETTINGS["hiddenNodes"], SETTINGS["stepSize"], SETTINGS["seed"]
+    seconds = machine.alone(bare, folder / "data" / "generated" / "train.csv", [point], SETTINGS["ITERS"])
+    return seconds, seconds
 
 
 def main() -> None:
     """Take turns over everything that is measured."""
-    parser = argparse.ArgumentParser(description=str(__doc__))
-    parser.add_argument("--quick", action="store_true", help="once: does it work? Writes nothing")
-    quick = parser.parse_args().quick
+    quick = machine.quick(__doc__)
     turns = 1 if quick else 5
+    os.environ |= {"COMP_LINE": "dognet hidden", "COMP_POINT": "13"}  # for TAB
+    repro, python = ["dvc", "repro", "--quiet"], [sys.executable, "-P"]
     with tempfile.TemporaryDirectory() as temporary:
         ours = project(Path(temporary, "dognet"))
         three, four = (empty(Path(temporary, f"empty{count}"), count) for count in (3, 4))
-        results: dict[str, list[Seconds]] = {}
-        for turn in range(1, turns + 1):
-
-            def measure(name: str, seconds: Seconds) -> None:
-                results.setdefault(name, []).append(seconds)
-
-            measure("import dognet.network", spent([sys.executable, "-c", "import dognet.network"], ours))
-            measure("import numpy", spent([sys.executable, "-c", "import numpy"], ours))
-            measure("dognet --help", spent(["dognet", "--help"], ours))
-            completion = ["dognet", "--shell-completion", "query=bash"]
-            os.environ["COMP_LINE"], os.environ["COMP_POINT"] = "dognet hidden", "13"
-            measure("TAB", spent(completion, ours))
-            measure("dvc repro, nothing to do", spent(["dvc", "repro", "--quiet"], ours))
-            measure("the same, 3 empty stages", spent(["dvc", "repro", "--quiet"], three))
-            measure("bare training", bare(ours))
-            touch(four, 4, turn)
-            measure("dvc repro, 4 empty stages to run", spent(["dvc", "repro", "--quiet"], four))
-            measure("dvc repro, all stages to run", spent(["dvc", "repro", "--quiet", "--force"], ours))
-            for module in STAGES:
-                measure(f"{module} alone", spent([sys.executable, "-P", "-m", module], ours))
-                measure(f"import {module}", spent([sys.executable, "-P", "-c", f"import {module}"], ours))
-    lines = ["| | processor time, s | wall time, s |", "|---|---|---|"]
+        commands = {
+            "import dognet.network": ([*python, "-c", "import dognet.network"], ours),
+            "import numpy": ([*python, "-c", "import numpy"], ours),
+            "dognet --help": (["dognet", "--help"], ours),
+            "TAB": (["dognet", "--shell-completion", "query=bash"], ours),
+            "dvc repro, nothing to do": (repro, ours),
+            "the same, 3 empty stages": (repro, three),
+            "dvc repro, 4 empty stages to run": ([*repro, "--force"], four),
+            "dvc repro, all stages to run": ([*repro, "--force"], ours),
+        }
+        for module in STAGES:
+            commands[f"{module} alone"] = [*python, "-m", module], ours
+            commands[f"import {module}"] = [*python, "-c", f"import {module}"], ours
+        cases = {"bare training": partial(bare_training, ours)}
+        cases |= {name: partial(spent, *command) for name, command in commands.items()}
+        results = machine.take_turns(turns, cases)
+    rows = []
     for name, seconds in results.items():
         processor, wall = (median(values) for values in zip(*seconds, strict=True))
-        lines.append(f"| {name} | {processor:.2f} | {wall:.2f} |")
+        rows.append([name, f"{processor:.2f}", f"{wall:.2f}"])
     described = machine.described("numpy", "dvc", "mlflow")
-    machine.publish("pipeline", f"{described}. Medians of {turns}.\n\n" + "\n".join(lines), quick=quick)
+    table = machine.table(["", "processor time, s", "wall time, s"], rows)
+    machine.publish("pipeline", f"{described}. Medians of {turns}.\n\n{table}", quick=quick)
 
 
 if __name__ == "__main__":

@@ -6,26 +6,25 @@ same weights to 1e-9. Then memory.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import machine
 import numpy as np
+from training import Array, Weights, torch_steps
 
 SHAPES = [
     (n, p, h) for n, p, h in itertools.product((4_000, 60_000, 1_000_000), (4, 64, 784), (4, 32, 128)) if n * p < 2e8
 ]  # images, pixels, hidden nodes: 1,000,000 x 784 would need more than 20 GB for all three
 SHAPES += [(10_000, 784, 128), (400_000, 4, 64)]  # what a second core is to be worth there: 1.8 and 1.5 times
 COLOURS = {"torch.nn": "#e69f00", "plain NumPy": "#0072b2"}
-STEP = 0.3
-Array = np.ndarray[Any, Any]
+STEP, THREADS = 0.3, (1, 2)
+Shape = tuple[int, int, int]
+Found = dict[Shape, dict[int, dict[str, float]]]  # seconds by shape, threads and name
 
 
 def made_up(n: int, p: int = 4) -> tuple[Array, Array]:
@@ -35,74 +34,47 @@ def made_up(n: int, p: int = 4) -> tuple[Array, Array]:
     return X, X[:, 0] > 128
 
 
-def dognet(X: Array, y: Array, W1: Array, W2: Array, threads: int) -> Callable[[], tuple[Array, Array]]:
-    """Return an iteration of dognet's, which gives the weights."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from dognet.network.blocks import Images
+def dognet_steps(X: Array, y: Array, W1: Array, W2: Array, threads: int) -> Iterator[Callable[[], Weights]]:
+    """Do an iteration of dognet's at a time; yield what gives the weights."""
+    from dognet.network.blocks import Images, map_on
     from dognet.network.methods.gradient_descent import GradientDescent
     from dognet.network.nnet import with_ones
     from dognet.network.training import State
 
-    map_parts = map if threads == 1 else ThreadPoolExecutor(threads).map
-    images = Images(with_ones(X, float), y.astype(float), W1.shape[1], map_parts)
     state, method = State(W1.copy(), W2.copy()), GradientDescent()
+    with map_on(threads) as map_parts:
+        images = Images(with_ones(X, float), y.astype(float), W1.shape[1], map_parts)
+        while True:
+            method.update(state, images, STEP)
+            yield lambda: (state.W1, state.W2)
 
-    def step() -> tuple[Array, Array]:
-        method.update(state, images, STEP)
-        return state.W1, state.W2
 
-    return step
+def plain_steps(X: Array, y: Array, W1: Array, W2: Array) -> Iterator[Callable[[], Weights]]:
+    """Do an iteration in four lines at a time, one image a row; yield what gives the weights."""
+    X1, target = np.hstack([X / 255, np.ones((len(X), 1))]), y[:, None].astype(float)
 
-
-def torch_nn(X: Array, y: Array, W1: Array, W2: Array, threads: int) -> Callable[[], tuple[Array, Array]]:
-    """Return an iteration of two Linear layers with BCEWithLogitsLoss and SGD."""
-    import torch
-    from torch import nn
-
-    torch.set_num_threads(threads)
-    layers = nn.Linear(X.shape[1], W1.shape[1]), nn.Linear(W1.shape[1], 1)
-    model = nn.Sequential(layers[0], nn.Sigmoid(), layers[1]).double()
-    with torch.no_grad():
-        for layer, W in zip(layers, (W1, W2), strict=True):
-            layer.weight.copy_(torch.from_numpy(W[:-1].T))
-            layer.bias.copy_(torch.from_numpy(W[-1]))
-    images, target = torch.from_numpy(X / 255), torch.from_numpy(y[:, None].astype(float))
-    criterion, optimizer = nn.BCEWithLogitsLoss(), torch.optim.SGD(model.parameters(), lr=STEP)
-
-    def step() -> tuple[Array, Array]:
-        optimizer.zero_grad()
-        criterion(model(images), target).backward()
-        optimizer.step()
-        W1, W2 = (torch.vstack([layer.weight.T, layer.bias]).detach().numpy() for layer in layers)
+    def weights() -> Weights:
         return W1, W2
 
-    return step
-
-
-def plain_numpy(X: Array, y: Array, W1: Array, W2: Array, threads: int) -> Callable[[], tuple[Array, Array]]:
-    """Return an iteration in four lines, one image a row; its threads are those of BLAS."""
-    X1, target = np.hstack([X / 255, np.ones((len(X), 1))]), y[:, None].astype(float)
-    W1, W2 = W1.copy(), W2.copy()
-
-    def step() -> tuple[Array, Array]:
-        nonlocal W1, W2
+    while True:
         H = 1 / (1 + np.exp(-X1 @ W1))
         dZ2 = (1 / (1 + np.exp(-H @ W2[:-1] - W2[-1])) - target) / len(X1)
         dW1, dW2 = X1.T @ (dZ2 * W2[:-1].T * H * (1 - H)), np.vstack([H.T @ dZ2, dZ2.sum()])
         W1, W2 = W1 - STEP * dW1, W2 - STEP * dW2
-        return W1, W2
-
-    return step
+        yield weights
 
 
-def iterations(n: int, p: int, h: int, threads: int, turns: int) -> dict[str, float]:
+def iterations(shape: Shape, threads: int, turns: int) -> dict[str, float]:
     """Return the median seconds of an iteration of each: processor time of one thread, wall time of several."""
     from dognet.network.blocks import one_blas_thread
 
-    rng = np.random.default_rng(1)
-    start = *made_up(n, p), rng.uniform(-1, 1, (p + 1, h)), rng.uniform(-1, 1, (h + 1, 1)), threads
-    steps = {"dognet": dognet(*start), "torch.nn": torch_nn(*start), "plain NumPy": plain_numpy(*start)}
+    rng, (n, p, h) = np.random.default_rng(1), shape
+    start = *made_up(n, p), rng.uniform(-1, 1, (p + 1, h)), rng.uniform(-1, 1, (h + 1, 1))
+    steps = {
+        "dognet": dognet_steps(*start, threads),
+        "torch.nn": torch_steps(*start, STEP),
+        "plain NumPy": plain_steps(*start),
+    }
     clock = time.process_time if threads == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in steps}
     count = 1
@@ -112,8 +84,9 @@ def iterations(n: int, p: int, h: int, threads: int, turns: int) -> dict[str, fl
             with one_blas_thread() if name == "dognet" else nullcontext():  # a training does this once
                 time.sleep(0.1)  # until the threads of the one before have stopped spinning
                 begin = clock()
-                ends[name] = [step() for _ in range(count)][-1]
+                *_, weights = itertools.islice(step, count)
                 times[name].append((clock() - begin) / count)
+                ends[name] = weights()
         for other in (ends["torch.nn"], ends["plain NumPy"]):
             assert all(np.abs(ours - theirs).max() < 1e-9 for ours, theirs in zip(ends["dognet"], other, strict=True))
         count = count if turn else max(1, round(0.2 / times["dognet"][0]))
@@ -132,29 +105,34 @@ def memory(n: int, dtype: str) -> float:
     return (machine.memory("VmHWM") - before) / X.nbytes
 
 
-def table(found: dict[tuple[int, int, int], dict[int, dict[str, float]]]) -> str:
+def named(shape: Shape) -> str:
+    """Return a shape in words."""
+    n, p, h = shape
+    return f"{n:,} x {p}, {h}"
+
+
+def table(found: Found) -> str:
     """Return the grid as a Markdown table: dognet's milliseconds, and how many times as long the others take."""
-    counts = list(next(iter(found.values())))
-    head = " | ".join(f"{n} thread{'s'[: n > 1]}: dognet, ms | {' | '.join(COLOURS)}" for n in counts)
-    lines = [f"| images x pixels, hidden nodes | {head} |", "|---" + "|---:" * (3 * len(counts)) + "|"]
-    for (n, p, h), by_threads in found.items():
-        cells = []
+    head, rows = ["images x pixels, hidden nodes"], []
+    for threads in THREADS:
+        head += [f"{threads} thread{'s'[: threads > 1]}: dognet, ms", *COLOURS]
+    for shape, by_threads in found.items():
+        cells = [named(shape)]
         for times in by_threads.values():
             cells.append(f"{1000 * times['dognet']:.3g}")
             cells += [f"{times[other] / times['dognet']:.2f} times" for other in COLOURS]
-        lines.append(f"| {n:,} x {p}, {h} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return machine.table(head, rows)
 
 
-def picture(found: dict[tuple[int, int, int], dict[int, dict[str, float]]], path: Path) -> None:
+def picture(found: Found, path: Path) -> None:
     """Draw how many times as long the others take; right of 1 dognet is ahead."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.rcParams.update({"svg.hashsalt": "dognet", "svg.fonttype": "none"})
-    counts = list(next(iter(found.values())))
     figure = Figure(figsize=(9, 6.5), layout="constrained")
-    for axes, threads in zip(figure.subplots(1, len(counts), sharey=True), counts, strict=True):
+    for axes, threads in zip(figure.subplots(1, len(THREADS), sharey=True), THREADS, strict=True):
         for other, colour in COLOURS.items():
             ratios = [times[threads][other] / times[threads]["dognet"] for times in found.values()]
             marker, size = ("o", 9) if other == "torch.nn" else ("D", 5)
@@ -162,7 +140,7 @@ def picture(found: dict[tuple[int, int, int], dict[int, dict[str, float]]], path
         axes.axvline(1, color="0.5", linewidth=1)
         axes.set(xscale="log", xlabel="times as long as dognet", title=f"{threads} thread{'s'[: threads > 1]}")
         axes.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
-        axes.set_yticks(range(len(found)), [f"{n:,} x {p}, {h}" for n, p, h in found])
+        axes.set_yticks(range(len(found)), list(map(named, found)))
         axes.grid(axis="y", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].invert_yaxis()
@@ -173,36 +151,23 @@ def picture(found: dict[tuple[int, int, int], dict[int, dict[str, float]]], path
 
 def main() -> None:
     """Measure time and memory."""
-    parser = argparse.ArgumentParser(description=str(__doc__))
-    parser.add_argument("--quick", action="store_true", help="few shapes, one turn: does it work? Writes nothing")
-    parser.add_argument("--one", nargs="+", help="measure one thing in this process and print it as JSON")
-    given = parser.parse_args()
-    if given.one:
-        what, *shape = given.one
-        print(json.dumps(globals()[what](*(int(word) if word.isdigit() else word for word in shape))))
-        return
-    turns = 1 if given.quick else 5
+    quick = machine.quick(__doc__)
+    turns, n = (1, 100_000) if quick else (5, 4_000_000)
     found = {
-        shape: {
-            threads: machine.alone([__file__, "--one", "iterations", *map(str, (*shape, threads, turns))], {}, threads)
-            for threads in (1, 2)
-        }
-        for shape in (SHAPES[:2] if given.quick else SHAPES)
+        shape: {threads: machine.alone(iterations, shape, threads, turns, threads=threads) for threads in THREADS}
+        for shape in (SHAPES[:2] if quick else SHAPES)
     }
-    if given.quick:
-        print(table(found))
-        return
-    peaks = {
-        dtype: machine.alone([__file__, "--one", "memory", "4000000", dtype], {}) for dtype in ("float64", "float32")
-    }
+    wide, narrow = (machine.alone(memory, n, dtype) for dtype in ("float64", "float32"))
     machine.publish(
         "scaling",
         f"{machine.described('numpy', 'torch')}. Medians of {turns} turns, small ones of {3 * turns}, float64, "
         f"milliseconds an iteration: processor time on one core, wall time on two.\n\n{table(found)}\n\n"
-        f"A recorded fit of 4 million images of 4 pixels takes at its peak, the images included, "
-        f"{peaks['float64']:.2f} times their float64 matrix, in float32 {peaks['float32']:.2f} (at most 3).",
+        f"A recorded fit of {n:,} images of 4 pixels takes at its peak, the images included, "
+        f"{wide:.2f} times their float64 matrix, in float32 {narrow:.2f} (at most 3).",
+        quick=quick,
     )
-    picture(found, machine.DOCS / "performance-scaling.svg")
+    if not quick:
+        picture(found, machine.DOCS / "performance-scaling.svg")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The floor is half the sum of the bare training times of its runs: two cores, and
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,22 +17,10 @@ from pathlib import Path
 from statistics import median
 
 import machine
+import pandas as pd
+from training import bare
 
 HIDDEN, STEPS = (1, 2, 3, 4, 8), (0.1, 0.3, 1)
-GRID = (f"hiddenNodes={','.join(map(str, HIDDEN))}", f"stepSize={','.join(map(str, STEPS))}")
-BARE = """
-import json, sys, time
-from pathlib import Path
-from dognet.data import images
-from dognet.network import NNet
-X, y = images.split(images.read(Path(sys.argv[1])), "checkerboard")
-seconds = []
-for hiddenNodes, stepSize, seed in json.loads(sys.argv[2]):
-    start = time.perf_counter()
-    NNet().fit(X, y, hiddenNodes, stepSize, int(sys.argv[3]), seed)
-    seconds.append(time.perf_counter() - start)
-print(json.dumps(sum(seconds)))
-"""
 
 
 def sweep(folder: Path, *words: str) -> float:
@@ -65,34 +52,33 @@ def spent(runs: Path, began: float, seconds: float, bare: float) -> dict[str, fl
 
 def main() -> None:
     """Measure both, in turn, beside their bounds."""
-    parser = argparse.ArgumentParser(description=str(__doc__))
-    parser.add_argument("--quick", action="store_true", help="short runs, once: does it work? Writes nothing")
-    quick = parser.parse_args().quick
+    quick = machine.quick(__doc__)
     n_seeds, ITERS, rounds, many = (1, 10, 1, 4) if quick else (4, 10_000, 5, 200)
+    points, parts = list(product(HIDDEN, STEPS, range(n_seeds))), []
+    grid = [f"hiddenNodes={','.join(map(str, HIDDEN))}", f"stepSize={','.join(map(str, STEPS))}"]
+    grid += [f"seed=range({n_seeds})", f"ITERS={ITERS}"]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in ("conf", "dvc.yaml", "src"):
             (folder / name).symlink_to(machine.ROOT / name)
         sweep(folder, "study=first", "ITERS=1")  # makes the images and MLflow's store
-        points = [list(point) for point in product(HIDDEN, STEPS, range(n_seeds))]
-        grid = (*GRID, f"seed=range({n_seeds})", f"ITERS={ITERS}")
-        train, parts = str(folder / "data" / "generated" / "train.csv"), []
         for number in range(rounds):
-            bare = machine.alone(["-c", BARE, train, str(points), str(ITERS)], {})
+            trainings = machine.alone(bare, folder / "data" / "generated" / "train.csv", points, ITERS)
             began = time.time()
             seconds = sweep(folder, f"study=s{number}", *grid)
-            parts.append(spent(folder / "experiments" / f"s{number}" / "runs", began, seconds, bare))
-        lines = [
-            machine.described("numpy", "hydra-core", "joblib", "mlflow") + f"; medians of {rounds} rounds in turn.\n",
-            f"| {len(points)} runs of {ITERS} iterations, recorded | seconds | times half the bare trainings |",
-            "|:--|--:|--:|",
-        ]
-        for name in parts[0]:
-            share = median(part[name] / part["half the bare trainings"] for part in parts)
-            lines.append(f"| {name} | {median(part[name] for part in parts):.1f} | {share:.2f} |")
+            parts.append(spent(folder / "experiments" / f"s{number}" / "runs", began, seconds, trainings))
         _, *again = (sweep(folder, "study=many", f"seed=range({many})", "ITERS=10") for _ in range(1 + rounds))
-        lines += ["", f"{many} finished and recorded runs are recognised in {median(again):.1f} s (aim: 2)."]
-    machine.publish("sweep", "\n".join(lines), quick=quick)
+    seconds_of = pd.DataFrame(parts)
+    shares = seconds_of.div(seconds_of["half the bare trainings"], axis=0).median()
+    rows = [[name, f"{middle:.1f}", f"{shares[name]:.2f}"] for name, middle in seconds_of.median().items()]
+    head = [f"{len(points)} runs of {ITERS} iterations, recorded", "seconds", "times half the bare trainings"]
+    described = machine.described("numpy", "hydra-core", "joblib", "mlflow")
+    machine.publish(
+        "sweep",
+        f"{described}; medians of {rounds} rounds in turn.\n\n{machine.table(head, rows)}\n\n"
+        f"{many} finished and recorded runs are recognised in {median(again):.1f} s (aim: 2).",
+        quick=quick,
+    )
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ Records 100 runs of 10 000 iterations' curves (about 1 min), then copies their r
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from statistics import mean, median
+from timeit import repeat, timeit
 
 import machine
 
@@ -26,44 +26,29 @@ from dognet.tracking.store import Store
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 runs, copied to 9: does it work?")
-    n_runs, copies = (3, 2) if parser.parse_args().quick else (100, 99)
-    total = n_runs * (1 + copies)
+    n_runs, copies = (3, 2) if machine.quick(__doc__) else (100, 99)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         folders = [train(root, seed) for seed in range(n_runs)]
-        clock = time.perf_counter()
+        start = time.perf_counter()
         store = Store(f"sqlite:///{root}/mlflow.db", root)
-        print(f"importing MLflow and making the store: {time.perf_counter() - clock:.2f} s")
-        seconds = [timed(lambda folder=folder: store.record(folder)) for folder in folders]
-        print(f"recording a run: {statistics.mean(seconds):.3f} s, the mean of {n_runs}")
+        print(f"importing MLflow and making the store: {time.perf_counter() - start:.2f} s")
+        seconds = [timeit(partial(store.record, folder), number=1) for folder in folders]
+        print(f"recording a run: {mean(seconds):.3f} s, the mean of {n_runs}")
         multiply(root / "mlflow.db", copies)
         store.analyze()
         experiment = store.experiment("bench")
-        find = f"tags.digest = '{read_manifest(folders[n_runs // 2]).digest}'"
-        best = ["metrics.`final/test_accuracy` DESC"]
-        print(f"by digest among {total}: {middle(lambda: store.client.search_runs([experiment], find)):.3f} s")
-        table = middle(lambda: store.client.search_runs([experiment], max_results=100, order_by=best))
-        print(f"the table sorted by test accuracy, its first 100: {table:.3f} s")
+        search = partial(store.client.search_runs, [experiment])
+        by_digest = partial(search, f"tags.digest = '{read_manifest(folders[n_runs // 2]).digest}'")
+        best = partial(search, max_results=100, order_by=["metrics.`final/test_accuracy` DESC"])
+        print(f"by digest among {n_runs * (1 + copies)}: {median(repeat(by_digest, number=1)):.3f} s")
+        print(f"the table sorted by test accuracy, its first 100: {median(repeat(best, number=1)):.3f} s")
 
 
 def train(root: Path, seed: int) -> Path:
     """Train a run with as many recorded points as one of 10 000 iterations."""
     words = ("study=bench", f"seed={seed}", "data.train_rows=10", "data.test_rows=10")
     return run_once(compose(machine.ROOT, words), root).folder
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that it takes."""
-    clock = time.perf_counter()
-    work()
-    return time.perf_counter() - clock
-
-
-def middle(work: Callable[[], object]) -> float:
-    """Return the median of the seconds that it takes five times."""
-    return statistics.median(timed(work) for _ in range(5))
 
 
 def multiply(file: Path, copies: int) -> None:

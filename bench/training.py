@@ -6,12 +6,12 @@ Each training is a process of its own on one core, and all take turns. Each must
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,12 +65,11 @@ def lecture(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> 
     return 0, W1, W2
 
 
-def torch_nn(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
-    """Train two Linear layers with BCEWithLogitsLoss and SGD."""
+def torch_steps(X: Array, y: Array, W1: Array, W2: Array, stepSize: float) -> Iterator[Callable[[], Weights]]:
+    """Do an iteration of two Linear layers with BCEWithLogitsLoss and SGD at a time; yield what gives the weights."""
     import torch
     from torch import nn
 
-    W1, W2 = start
     first, second = nn.Linear(X.shape[1], W1.shape[1]), nn.Linear(W1.shape[1], 1)
     model = nn.Sequential(first, nn.Sigmoid(), second).double()
     with torch.no_grad():
@@ -79,12 +78,22 @@ def torch_nn(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) ->
             layer.bias.copy_(torch.from_numpy(W[-1]))
     images, target = torch.from_numpy(X / 255), torch.from_numpy(y[:, None].astype(float))
     criterion, optimizer = nn.BCEWithLogitsLoss(), torch.optim.SGD(model.parameters(), lr=stepSize)
-    for _ in range(ITERS):
+
+    def weights() -> Weights:
+        W1, W2 = (torch.vstack([layer.weight.T, layer.bias]).detach().numpy() for layer in (first, second))
+        return W1, W2
+
+    while True:
         optimizer.zero_grad()
         criterion(model(images), target).backward()
         optimizer.step()
-    W1, W2 = (torch.vstack([layer.weight.T, layer.bias]).detach().numpy() for layer in (first, second))
-    return 0, W1, W2
+        yield weights
+
+
+def torch_nn(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
+    """Train two Linear layers with BCEWithLogitsLoss and SGD."""
+    *_, weights = islice(torch_steps(X, y, *start, stepSize), ITERS)
+    return 0, *weights()
 
 
 def torch_by_hand(X: Array, y: Array, start: Weights, stepSize: float, ITERS: int) -> Result:
@@ -226,8 +235,8 @@ def images() -> tuple[Array, Array]:
     return images.split(table, "checkerboard")
 
 
-def one(way: str, ITERS: int) -> None:
-    """Train once, in this process; print seconds and weights as JSON."""
+def training(way: str, ITERS: int) -> dict[str, Any]:
+    """Train once; return seconds and weights."""
     from dognet.network import NNet
 
     X, y = images()
@@ -235,83 +244,52 @@ def one(way: str, ITERS: int) -> None:
     net.fit(X, y, SETTINGS["hiddenNodes"], ITERS=0, seed=SETTINGS["seed"])
     train = WAYS[way][1]
     train(X, y, (net.W1.copy(), net.W2.copy()), SETTINGS["stepSize"], 1)  # imports and first calls are not timed
-    clock, processor = time.perf_counter(), time.process_time()
+    start = time.process_time()
     compiling, W1, W2 = train(X, y, (net.W1, net.W2), SETTINGS["stepSize"], ITERS)
-    seconds = {"processor": time.process_time() - processor, "clock": time.perf_counter() - clock}
-    print(json.dumps(seconds | {"compiling": compiling, "W1": W1.tolist(), "W2": W2.tolist()}))
+    return {"seconds": time.process_time() - start, "compiling": compiling, "W1": W1, "W2": W2}
 
 
-def off(result: dict[str, Any], reference: dict[str, Any]) -> float:
-    """Return the largest difference between two trainings' weights."""
-    return max(float(np.abs(np.subtract(result[W], reference[W])).max()) for W in ("W1", "W2"))
+def bare(file: Path, points: Iterable[tuple[int, float, int]], ITERS: int) -> float:
+    """Return the seconds of trainings one after another, each with its hiddenNodes, stepSize and seed."""
+    from dognet.data import images
+    from dognet.network import NNet
+
+    X, y = images.split(images.read(file), "checkerboard")
+    start = time.perf_counter()
+    for hiddenNodes, stepSize, seed in points:
+        NNet().fit(X, y, hiddenNodes, stepSize, ITERS, seed)
+    return time.perf_counter() - start
 
 
-def compare(ITERS: int, repetitions: int, ways: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Let all ways take turns in every mode; stop if one doesn't reach dognet's weights."""
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {mode: {way: [] for way in ways} for mode in machine.modes()}
-    for turn in range(repetitions):
-        for mode, environment in machine.modes().items():
-            for way in ways:
-                result = machine.alone([__file__, "--one", way, "--ITERS", str(ITERS)], environment)
-                distance = off(result, results[mode]["a"][0] if results[mode]["a"] else result)
-                print(f"{turn + 1}/{repetitions} {mode} ({way}) {result['processor']:.2f} s", file=sys.stderr)
-                if not distance <= 1e-6:
-                    sys.exit(f"({way}) ends {distance:.1e} away from dognet's weights, must be within 1e-6")
-                results[mode][way].append(result | {"off": distance})
-    return results
-
-
-def seconds(results: list[dict[str, Any]], part: str = "processor") -> float:
-    """Return the median of one competitor's trainings."""
-    return median(result[part] for result in results)
-
-
-def ratio(results: dict[str, list[dict[str, Any]]], way: str) -> float:
-    """Return how many times dognet's seconds one way takes: the median over the turns."""
-    return median(
-        other["processor"] / ours["processor"] for other, ours in zip(results[way], results["a"], strict=True)
-    )
-
-
-def table(results: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
-    """Return the comparison as a Markdown table."""
-    head = ["", ""]
-    for mode in results:
-        head += [f"{mode}: seconds, compiling", "times dognet"]
-    lines = [f"| {' | '.join([*head, 'to reach', 'weights off'])} |", "|---" * (len(head) + 2) + "|"]
-    for way in next(iter(results.values())):
-        cells = [f"({way})", WAYS[way][0]]
-        for mode in results.values():
-            compiling = seconds(mode[way], "compiling")
-            cells.append(f"{seconds(mode[way]):.2f}" + (f", {compiling:.2f}" if compiling else ""))
-            cells.append(f"{ratio(mode, way):.2f}")
-        distance = max(result["off"] for mode in results.values() for result in mode[way])
-        cells += [f"{TARGETS[way]:.2f}" if way in TARGETS else "", f"{distance:.0e}" if way != "a" else ""]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def row(way: str, results: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+    """Return the cells of one way; stop where it doesn't reach dognet's weights."""
+    cells, distances = [f"({way}) {WAYS[way][0]}"], []
+    for mode in machine.modes():
+        runs, ours = results[mode, way], results[mode, "a"]
+        seconds, compiling = (median(run[part] for run in runs) for part in ("seconds", "compiling"))
+        times = median(run["seconds"] / our["seconds"] for run, our in zip(runs, ours, strict=True))
+        cells += [f"{seconds:.2f}" + (f", {compiling:.2f}" if compiling else ""), f"{times:.2f}"]
+        distances += [np.abs(run[W] - our[W]).max() for run, our in zip(runs, ours, strict=True) for W in ("W1", "W2")]
+    if not max(distances) <= 1e-6:
+        sys.exit(f"({way}) ends {max(distances):.1e} away from dognet's weights, must be within 1e-6")
+    return [*cells, f"{TARGETS[way]:.2f}", f"{max(distances):.0e}"] if way in TARGETS else [*cells, "", ""]
 
 
 def main() -> None:
-    """Compare all ways, or with --one train in this process."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="200 iterations, once: does it work? Writes nothing")
-    parser.add_argument("--one", choices=list(WAYS), help="train once, here, and print JSON")
-    parser.add_argument("--ITERS", type=int, default=SETTINGS["ITERS"])
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--ways", default="".join(WAYS), help="which to compare; dognet, a, is always the first")
-    given = parser.parse_args()
-    if given.one:
-        one(given.one, given.ITERS)
-        return
-    results = compare(200 if given.quick else given.ITERS, 1 if given.quick else given.repetitions, given.ways)
-    if given.quick or given.ways != "".join(WAYS) or SETTINGS["ITERS"] != given.ITERS:
-        print(table(results))
-        return
-    machine.publish(
-        "training",
-        f"{machine.described('numpy', 'torch', 'jax', 'scikit-learn')}. "
-        f"Medians of {given.repetitions} trainings each, one core, seconds of processor time.\n\n{table(results)}",
-    )
+    """Let all ways take turns in every mode."""
+    quick = machine.quick(__doc__)
+    turns, ITERS = (1, 200) if quick else (5, SETTINGS["ITERS"])
+    cases = {
+        (mode, way): partial(machine.alone, training, way, ITERS, mode=environment)
+        for mode, environment in machine.modes().items()
+        for way in WAYS
+    }
+    results = machine.take_turns(turns, cases)
+    heads = (head for mode in machine.modes() for head in (f"{mode}: seconds, compiling", "times dognet"))
+    table = machine.table(["", *heads, "to reach", "weights off"], [row(way, results) for way in WAYS])
+    described = machine.described("numpy", "torch", "jax", "scikit-learn")
+    about = f"Medians of {turns} trainings each, one core, seconds of processor time."
+    machine.publish("training", f"{described}. {about}\n\n{table}", quick=quick)
 
 
 if __name__ == "__main__":
