@@ -15,10 +15,10 @@ import numpy as np
 from matplotlib import colormaps, style, ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
-from matplotlib.ft2font import LoadFlags
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle, StepPatch
+from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike
 
 from dognet.files import write
@@ -54,8 +54,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write the figure as SVG or PNG, by the path's suffix: the whole file or none, the same bytes each time."""
     if path.suffix not in (".svg", ".png"):
         raise ValueError(f"a picture must be an .svg or a .png file, got {path.name}")
-    content, title = io.BytesIO(), {"Title": figure.get_suptitle()}
-    metadata = title | ({"Date": None} if path.suffix == ".svg" else {})
+    content, metadata = io.BytesIO(), {"Title": figure.get_suptitle(), "Date": None}
     figure.savefig(content, format=path.suffix[1:], dpi=1.5 * DPI, metadata=metadata)
     write(path, content.getvalue())
 
@@ -335,8 +334,8 @@ def fit(name: object, room: float, size: float = SMALL) -> str:
 
 def width_of(text: str, size: float = SMALL) -> float:
     """Return how many pixels wide a text is, and a little more: in a PNG each letter is rounded to whole pixels."""
-    font = get_font(findfont("DejaVu Sans"))
-    return sum(font.load_char(ord(c), LoadFlags.NO_SCALE).horiAdvance for c in text) / 2048 * 1.06 * size * DPI / 72
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(1.06 * width * DPI / 72)
 
 
 def short(value: float) -> str:
