@@ -29,6 +29,10 @@ def training(points: int = 200, ITERS: float = 1e4) -> tuple[Any, Any, Any]:
     return iteration, 0.7 * np.exp(-iteration / ITERS * 4), 1 - 0.4 * np.exp(-iteration / ITERS * 9)
 
 
+def curve(*columns: Any) -> Figure:
+    return pictures.curve(*columns, iteration_is="an update on 32 images", baseline=0.627)
+
+
 def weights(pixels: int, hiddenNodes: int, iterations: list[int]) -> Figure:
     draw = np.random.default_rng(0).normal
     k = len(iterations)
@@ -58,13 +62,13 @@ def heatmap(ys: list[object], xs: list[object]) -> Figure:
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {
-    "curve": lambda: pictures.curve(*training()),
-    "curve with validation": lambda: pictures.curve(*training(), *training()[1:]),
-    "curve at iteration 0 only": lambda: pictures.curve([0], [0.7], [0.4]),
-    "constant curve": lambda: pictures.curve([0, 1, 2], [0.6931] * 3, [1.0] * 3),
-    "loss down to 0": lambda: pictures.curve([0, 10, 100, 1000], [1, 1e-9, 1.2e-120, 0], [0, 1, 1, 1]),
-    "loss up to inf": lambda: pictures.curve([0, 1, 2, 3], [0.7, 5e5, 1e301, np.inf], [0.4, 0.4, 0.4, np.nan]),
-    "nothing finite": lambda: pictures.curve([0, 1], [np.inf, np.nan], [np.nan, np.nan]),
+    "curve": lambda: curve(*training()),
+    "curve with validation": lambda: curve(*training(), *training()[1:]),
+    "curve at iteration 0 only": lambda: curve([0], [0.7], [0.4]),
+    "constant curve": lambda: curve([0, 1, 2], [0.6931] * 3, [1.0] * 3),
+    "loss down to 0": lambda: curve([0, 10, 100, 1000], [1, 1e-9, 1.2e-120, 0], [0, 1, 1, 1]),
+    "loss up to inf": lambda: curve([0, 1, 2, 3], [0.7, 5e5, 1e301, np.inf], [0.4, 0.4, 0.4, np.nan]),
+    "nothing finite": lambda: curve([0, 1], [np.inf, np.nan], [np.nan, np.nan]),
     "12 lines": lambda: pictures.lines(sweep([f"stepSize={k}" for k in range(12)]), "hiddenNodes", "loss", "title"),
     "12 long lines": lambda: pictures.lines(sweep([f"{LONG}, seed={k}" for k in range(12)]), LONG, LONG, LONG * 3),
     "nasty lines": lambda: pictures.lines(sweep(NASTY), *NASTY[:3]),
@@ -152,16 +156,16 @@ def test_every_line_is_named_and_letters_that_the_font_lacks_are_escaped() -> No
 
 
 def test_a_curve_shows_its_points_and_names_the_last_values() -> None:
-    figure = pictures.curve([0, 1, 2], [0.7, 0.5, 0.02085], [0.4, 0.5, 0.98225], [0.8, 0.6, 0.5], [0.3, 0.4, 1])
-    loss, accuracy = (np.array([line.get_ydata() for line in axes.lines]).tolist() for axes in figure.axes)
+    figure = curve([0, 1, 2], [0.7, 0.5, 0.02085], [0.4, 0.5, 0.98225], [0.8, 0.6, 0.5], [0.3, 0.4, 1])
+    loss, accuracy = (np.array([line.get_ydata() for line in axes.lines[:2]]).tolist() for axes in figure.axes)
     assert loss == [[0.7, 0.5, 0.02085], [0.8, 0.6, 0.5]]
     assert accuracy == [[0.4, 0.5, 0.98225], [0.3, 0.4, 1]]
-    for label in ("train 0.02085", "validation 0.5", "train 98.22%", "validation 100.00%", "100%"):
+    for label in ("train 0.02085", "validation 0.5", "train 98.22%", "validation 100.00%", "baseline 62.70%", "100%"):
         assert label in words(figure)
 
 
 def test_iteration_0_has_a_place_left_of_1_and_the_last_iteration_is_named() -> None:
-    figure = pictures.curve(*training(200, 1500), iteration_is="an update on 32 images")
+    figure = curve(*training(200, 1500))
     axes = figure.axes[1]
     what = "iteration: an update on 32 images, up to 1500"
     assert {"0", "1", "10", "100", "1000", what} <= {text.get_text() for text in texts(figure)}
@@ -171,7 +175,7 @@ def test_iteration_0_has_a_place_left_of_1_and_the_last_iteration_is_named() -> 
 
 @pytest.mark.parametrize("hole", [np.inf, np.nan, -np.inf, 0])
 def test_a_loss_without_a_place_leaves_a_gap_that_the_legend_names(hole: float) -> None:
-    figure = pictures.curve([0, 1, 2, 3], [5, 4, hole, 2], [0, 0, 0, 1])
+    figure = curve([0, 1, 2, 3], [5, 4, hole, 2], [0, 0, 0, 1])
     assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, False, True, False]
     assert "1 of 4 points not finite" in words(figure)
 
@@ -179,7 +183,7 @@ def test_a_loss_without_a_place_leaves_a_gap_that_the_legend_names(hole: float) 
 def test_a_lone_point_between_gaps_gets_a_dot() -> None:
     iteration, loss, accuracy = training()
     loss[100:110], loss[105] = np.inf, 0.4
-    dots = pictures.curve(iteration, loss, accuracy).axes[0].lines[0].get_markevery()
+    dots = curve(iteration, loss, accuracy).axes[0].lines[0].get_markevery()
     assert np.flatnonzero(dots).tolist() == [105, 199]
 
 
@@ -252,8 +256,8 @@ def test_a_heat_map_writes_every_number_in_an_ink_that_stands_out_and_marks_what
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: pictures.curve([0, 1], [1], [1, 1]), r"one length, at least 1, got \(2,\), \(1,\)"),
-        (lambda: pictures.curve([], [], []), "at least 1"),
+        (lambda: curve([0, 1], [1], [1, 1]), r"one length, at least 1, got \(2,\), \(1,\)"),
+        (lambda: curve([], [], []), "at least 1"),
         (lambda: pictures.lines({"a": ([1], [1, 2])}, "x", "y", "t"), "^a: columns must have one length"),
         (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 3, 1)), [0]), r"got \(1, 5, 3\), \(1, 3, 1\)"),
         (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 4, 1)), [0, 1]), "iterations = 2"),

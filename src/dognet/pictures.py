@@ -26,6 +26,7 @@ from dognet.files import write
 Array = np.ndarray[Any, Any]
 Series = Mapping[str, tuple[ArrayLike, ArrayLike]]
 Band = Series | None
+Texts = Sequence[str]
 Look = tuple[str, float, float]  # a colour map and the values at its ends
 
 DPI, WIDTH, MARGIN, LINE = 96, 760, 24, 18  # LINE is the height of a line of text
@@ -67,8 +68,8 @@ def curve(
     validation_loss: ArrayLike | None = None,
     validation_accuracy: ArrayLike | None = None,
     *,
-    iteration_is: str = "",
-    baseline: float | None = None,
+    iteration_is: str,
+    baseline: float,
 ) -> Figure:
     """Draw a run's loss (nats) above its accuracy (0 to 1) over its iterations, each of shape (points,).
 
@@ -83,10 +84,9 @@ def curve(
     lower.sharex(upper)
     plot(upper, losses, {}, last=" {:.4g}")
     plot(lower, shares, {}, logy=False, last=" {:.2%}")
-    if baseline is not None:
-        lower.axhline(baseline, color=MUTED, linewidth=1, label=f"baseline {baseline:.2%}")
+    lower.axhline(baseline, color=MUTED, linewidth=1, label=f"baseline {baseline:.2%}")
     upper.set_title("loss (nats)")
-    lower.set(title="accuracy", xlabel=f"iteration{iteration_is and f': {iteration_is}'}, up to {np.max(iteration):g}")
+    lower.set(title="accuracy", xlabel=f"iteration: {iteration_is}, up to {np.max(iteration):g}")
     for axes in (upper, lower):
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncols=3)
     lower.set_ylim(min(0.9, lower.get_ylim()[0]) - 0.004, 1.004)
@@ -260,17 +260,17 @@ def heatmap(
 
 
 def mosaic(
-    title: str, subtitle: str, images: Array, captions: Sequence[str], look: Look, *heads: Sequence[str]
+    title: str, subtitle: str, images: Array, captions: Texts, look: Look, names: Texts = (), headings: Texts = ()
 ) -> Figure:
     """Draw images (images, pixels) with captions below and, if given, names left of each line and column headings."""
-    (n, pixels), (names, headings) = images.shape, heads or ((), ())
+    n, pixels = images.shape
     rows = math.isqrt(pixels) if math.isqrt(pixels) ** 2 == pixels else 1
     columns, height = pixels // rows, max(14, TILE * rows * rows / pixels)
     left, top, a_line = NAMES if names else MARGIN, 80 + LINE * bool(headings), len(headings) or A_LINE
     down = height + LINE * captions[0].count("\n") + 48
     figure, (axes,) = sheet(title, subtitle, top + math.ceil(n / a_line) * down)
     colours = colormaps[look[0]].with_extremes(bad=MISSING)
-    numbered = look[0] != "gray" and pixels <= 9 and images.size <= 150  # more take too long
+    numbered = look[0] != "gray" and pixels < 9 and images.size <= 150  # more take too long
     for k, caption in enumerate(captions):
         x, y = left + k % a_line * NEXT, top + k // a_line * down
         cells, extent = images[k].reshape(rows, columns), (x, x + TILE, y + height, y)
@@ -278,7 +278,7 @@ def mosaic(
         axes.add_artist(Rectangle((x, y), TILE, height, fill=False, edgecolor=MUTED))
         axes.text(x, y + height + 5, caption, va="top")
         if numbered:
-            write_numbers(image, [short(v) if pixels < 9 else f"{v:.1f}" for v in images[k]], TILE / columns)
+            write_numbers(image, list(map(short, images[k])), TILE / columns)
     for k, heading in enumerate(headings):
         axes.text(left + k * NEXT, top - 8, heading)
     for k, name in enumerate(names):
@@ -286,7 +286,7 @@ def mosaic(
     return figure
 
 
-def write_numbers(image: AxesImage, texts: Sequence[str], room: float) -> None:
+def write_numbers(image: AxesImage, texts: Texts, room: float) -> None:
     """Write the texts of an image's cells on them if all texts fit, in black or white, whichever stands out."""
     if max(map(len, texts)) * 7.7 > room:  # pixels of a digit
         return
