@@ -68,6 +68,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "constant curve": lambda: curve([0, 1, 2], [0.6931] * 3, [1.0] * 3),
     "loss down to 0": lambda: curve([0, 10, 100, 1000], [1, 1e-9, 1.2e-120, 0], [0, 1, 1, 1]),
     "loss up to inf": lambda: curve([0, 1, 2, 3], [0.7, 5e5, 1e301, np.inf], [0.4, 0.4, 0.4, np.nan]),
+    "both losses up to inf": lambda: curve(range(300), *[[5e5] * 2 + [np.inf] * 298, [0.4] * 300] * 2),
     "nothing finite": lambda: curve([0, 1], [np.inf, np.nan], [np.nan, np.nan]),
     "12 lines": lambda: pictures.lines(sweep([f"stepSize={k}" for k in range(12)]), "hiddenNodes", "loss", "title"),
     "12 long lines": lambda: pictures.lines(sweep([f"{LONG}, seed={k}" for k in range(12)]), LONG, LONG, LONG * 3),

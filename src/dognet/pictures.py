@@ -87,8 +87,8 @@ def curve(
     lower.axhline(baseline, color=MUTED, linewidth=1, label=f"baseline {baseline:.2%}")
     upper.set_title("loss (nats)")
     lower.set(title="accuracy", xlabel=f"iteration: {iteration_is}, up to {np.max(iteration):g}")
-    for axes in (upper, lower):
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncols=3)
+    for axes, columns in ((upper, 1), (lower, 2)):  # in two lines: those that name a gap are long
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1.02), ncols=columns)
     lower.set_ylim(min(0.9, lower.get_ylim()[0]) - 0.004, 1.004)
     lower.yaxis.set_major_formatter(ticker.PercentFormatter(1, decimals=0))
     upper.tick_params(labelbottom=False)
