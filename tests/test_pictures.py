@@ -189,7 +189,9 @@ def test_a_lone_point_between_gaps_gets_a_dot() -> None:
 
 
 def test_a_band_lies_round_its_curve_only() -> None:
-    figure = pictures.lines(sweep(["a", "b"]), "x", "y", "t", band={"b": ([0.01] * 7, [2.0] * 6 + [np.inf])})
+    curves = sweep(["a", "b"])
+    curves["b"] += [0.01] * 7, [2.0] * 6 + [np.inf]
+    figure = pictures.lines(curves, "x", "y", "t")
     (band,) = figure.axes[0].collections
     corners = band.get_paths()[0].vertices
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.01, 2)

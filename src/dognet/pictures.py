@@ -24,8 +24,7 @@ from numpy.typing import ArrayLike
 from dognet.files import write
 
 Array = np.ndarray[Any, Any]
-Series = Mapping[str, tuple[ArrayLike, ArrayLike]]
-Band = Series | None
+Series = Mapping[str, Sequence[ArrayLike]]  # x and y of each curve and, if it has a band, its low and high
 Texts = Sequence[str]
 Look = tuple[str, float, float]  # a colour map and the values at its ends
 
@@ -82,8 +81,8 @@ def curve(
         losses["validation"], shares["validation"] = (iteration, validation_loss), (iteration, validation_accuracy)
     figure, (upper, lower) = sheet("Loss and accuracy", "", 488, (72, 92, 712, 240), (72, 292, 712, 440))
     lower.sharex(upper)
-    plot(upper, losses, {}, last=" {:.4g}")
-    plot(lower, shares, {}, logy=False, last=" {:.2%}")
+    plot(upper, losses, last=" {:.4g}")
+    plot(lower, shares, logy=False, last=" {:.2%}")
     lower.axhline(baseline, color=MUTED, linewidth=1, label=f"baseline {baseline:.2%}")
     upper.set_title("loss (nats)")
     lower.set(title="accuracy", xlabel=f"iteration: {iteration_is}, up to {np.max(iteration):g}")
@@ -96,27 +95,25 @@ def curve(
 
 
 @styled
-def lines(
-    series: Series, xlabel: str, ylabel: str, title: str, *, logx: bool = True, logy: bool = True, band: Band = None
-) -> Figure:
-    """Draw named curves, series[name] = (x, y), and around some of them a band, band[name] = (low, high).
+def lines(series: Series, xlabel: str, ylabel: str, title: str, *, logx: bool = True, logy: bool = True) -> Figure:
+    """Draw named curves, series[name] = (x, y), or (x, y, low, high) with a band around it.
 
     Points that do not fit on an axis leave a gap, and the legend counts them. At most the first 12 curves are drawn.
     """
     shown = min(len(series), len(LOOKS))
     some = f" (the first {shown} of {len(series)})" if len(series) > shown else ""
     figure, (axes,) = sheet(title + some, "", 452 + 22 * shown, (72, 80, 712, 390))
-    plot(axes, series, band or {}, logx, logy)
+    plot(axes, series, logx, logy)
     axes.set(xlabel=fit(xlabel, 600), title=fit(ylabel, 600))
     labels = [str(line.get_label()) for line in axes.lines]  # also those that begin with _
     axes.legend(axes.lines, labels, loc="upper left", bbox_to_anchor=(0, -60 / 310))
     return figure
 
 
-def plot(axes: Axes, series: Series, band: Series, logx: bool = True, logy: bool = True, last: str = "") -> None:
+def plot(axes: Axes, series: Series, logx: bool = True, logy: bool = True, last: str = "") -> None:
     """Draw curves on fitting axes; points between gaps, the last point and, if there are few, all points get a dot."""
     for (colour, dash), (name, columns) in zip(LOOKS, series.items(), strict=False):
-        x, *ys = arrays = [np.asarray(column, float) for column in (*columns, *band.get(name, ()))]
+        x, *ys = arrays = [np.asarray(column, float) for column in columns]
         same = x.size > 0 and all(array.shape == (x.size,) for array in arrays)
         require(same, f"{name}: columns must have one length, at least 1", *arrays)
         note = last.format(ys[0][-1])

@@ -200,17 +200,17 @@ class Summary:
         by = "group" if self.settings else "seed"
         ranked = self.runs.groupby(by).selection_loss.mean().sort_values(kind="stable").index
         ranks = np.unique(np.linspace(0, len(ranked) - 1, min(CURVES, len(ranked))).round().astype(int))
-        series, band = {}, {}
+        series = {}
         for key in sorted(ranked[ranks]):
             curves = pd.concat(list(self.runs[column][self.runs[by] == key]), axis=1, join="inner")
             with np.errstate(invalid="ignore"):  # there is no value between two infinite losses: the curve has a gap
                 low, median, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=1)
             name = self.name(key) if self.settings else f"seed={key}"
-            series[name], band[name] = (curves.index.to_numpy(), median), (low, high)
+            series[name] = curves.index.to_numpy(), median, low, high
         title = f"{what}: median and middle half of the seeds" if self.settings else f"{what} of each seed"
         some = f" ({len(ranks)} of {len(ranked)}, best to worst)" if len(ranks) < len(ranked) else ""
         iteration = f"iteration: {'; '.join(self.runs.iteration.unique())}"
-        return lines(series, iteration, y_label, title + some, logy=logy, band=band)
+        return lines(series, iteration, y_label, title + some, logy=logy)
 
     def accuracy_picture(self) -> Figure | None:
         """Draw the test accuracy over one setting, or two as a heat map, or of each seed; None for more settings."""
@@ -228,10 +228,13 @@ class Summary:
         if len(self.settings) > 2 or not pd.api.types.is_numeric_dtype(groups[first]):
             return None
         x = groups[first].to_numpy(float)
-        columns = {"mean accuracy": groups.accuracy, "solved": groups.solved / groups.runs, "baseline": groups.baseline}
-        curves, band = {name: (x, y) for name, y in columns.items()}, {"mean accuracy": (groups.lowest, groups.highest)}
+        curves = {
+            "mean accuracy": (x, groups.accuracy, groups.lowest, groups.highest),
+            "solved": (x, groups.solved / groups.runs),
+            "baseline": (x, groups.baseline),
+        }
         title, y_label = "Test accuracy over the seeds: mean and range", "test accuracy; share of solved runs"
-        return lines(curves, first, y_label, title, logx=bool(0 < 10 * x[0] <= x[-1]), logy=False, band=band)
+        return lines(curves, first, y_label, title, logx=bool(0 < 10 * x[0] <= x[-1]), logy=False)
 
 
 def row_of(run: Run) -> dict[str, object]:
