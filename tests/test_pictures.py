@@ -56,9 +56,9 @@ def sweep(names: list[str]) -> dict[str, tuple[Any, Any]]:
     return {name: (x, 0.6 / x ** (k / 10)) for k, name in enumerate(names)}
 
 
-def heatmap(ys: list[object], xs: list[object]) -> Figure:
+def heatmap(ys: list[Any], xs: list[Any]) -> Figure:
     values = np.random.default_rng(0).random((len(ys), len(xs)))
-    return pictures.heatmap(values, xs, ys, "n" * len(xs) ** 2, "m" * len(xs) ** 2, "t")
+    return pictures.heatmap(values, list(map(str, xs)), list(map(str, ys)), "n" * len(xs) ** 2, "m" * len(xs) ** 2, "t")
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -91,10 +91,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "no mistakes": lambda: mistakes(40, 4, 0, ["dog", "cat"]),
     "40 mistakes": lambda: mistakes(40, 9, 40, NASTY),
     "mistakes of 28x28 pixels": lambda: mistakes(9, 784, 3, ["dog", "cat"]),
-    "heat map": lambda: heatmap(list(range(9)), [k / 10 for k in range(12)]),
+    "heat map": lambda: heatmap([*range(9)], [*range(12)]),
     "heat map of one": lambda: heatmap([4], [0.3]),
     "nasty heat map": lambda: heatmap([*NASTY], [*NASTY]),
-    "heat map of nothing": lambda: pictures.heatmap([[np.nan]], [0.3], [4], "x", "y", "t"),
+    "heat map of nothing": lambda: pictures.heatmap([[np.nan]], ["0.3"], ["4"], "x", "y", "t"),
     "wide heat map": lambda: heatmap(["n" * 99] * 20, [*range(40)]),
 }
 
@@ -249,7 +249,7 @@ def test_without_mistakes_the_images_are_shown_of_which_the_network_is_least_sur
 
 
 def test_a_heat_map_writes_every_number_in_an_ink_that_stands_out_and_marks_what_is_missing() -> None:
-    figure = pictures.heatmap([[0.1, np.nan, 0.25], [0.5, 0.75, 1]], [1, 2, 3], [4, 8], "x", "y", "t")
+    figure = pictures.heatmap([[0.1, np.nan, 0.25], [0.5, 0.75, 1]], ["1", "2", "3"], ["4", "8"], "x", "y", "t")
     numbers, image = figure.axes[0].texts, figure.axes[0].images[0]
     assert [text.get_text() for text in numbers] == ["0.100", "–", "0.250", "0.500", "0.750", "1.000"]
     for text, colour in zip(numbers, image.to_rgba(image.get_array()).reshape(-1, 4), strict=True):
@@ -266,7 +266,7 @@ def test_a_heat_map_writes_every_number_in_an_ink_that_stands_out_and_marks_what
         (lambda: pictures.weights(np.zeros((1, 5, 3)), np.zeros((1, 4, 1)), [0, 1]), "iterations = 2"),
         (lambda: pictures.activations([[0.5]], [[1], [0]], ["a", "b"], "a"), r"H must be .*, got \(1, 1\)"),
         (lambda: pictures.mistakes(np.zeros((2, 4)), ["a"], [0.5, 0.5], "a"), r"X must be .*, got \(2, 4\), \(1,\)"),
-        (lambda: pictures.heatmap([[1, 2]], [1], [1, 2], "x", "y", "t"), r"\(2, 1\), got \(1, 2\)"),
+        (lambda: pictures.heatmap([[1, 2]], ["1"], ["1", "2"], "x", "y", "t"), r"\(2, 1\), got \(1, 2\)"),
         (lambda: pictures.save(Figure(), Path("a.pdf")), "an .svg or a .png file, got a.pdf"),
     ],
 )

@@ -231,13 +231,11 @@ def mistakes(X: ArrayLike, labels: ArrayLike, yhat: ArrayLike, positive: str) ->
 
 
 @styled
-def heatmap(
-    values: ArrayLike, xs: Sequence[object], ys: Sequence[object], xlabel: str, ylabel: str, title: str
-) -> Figure:
+def heatmap(values: ArrayLike, xs: Texts, ys: Texts, xlabel: str, ylabel: str, title: str) -> Figure:
     """Draw a table (len(ys), len(xs)), its first row on top, as coloured cells with their numbers; NaN is "–"."""
     table, shape = np.asarray(values, float), (len(ys), len(xs))
     require(table.shape == shape and table.size > 0, f"values must have shape (len(ys), len(xs)) = {shape}", table)
-    rows, columns = ([fit(f"{n:g}" if isinstance(n, float) else n, 160) for n in names] for names in (ys, xs))
+    rows, columns = ([fit(name, 160) for name in names] for names in (ys, xs))
     left, bottom = MARGIN + 10 + max(map(width_of, rows)), 90 + 30 * len(ys)
     room, shown = WIDTH - MARGIN - left, table[np.isfinite(table)]
     digits = ".3f" if 0.1 < np.abs(shown).max(initial=0) < 100 else ".3g"
