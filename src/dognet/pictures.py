@@ -135,10 +135,9 @@ def scale(axes: Axes, logx: bool, logy: bool) -> None:
     """Give the axes linear or log scales, a log x with a place for 0; if x has few values, they are its ticks."""
     x = np.unique(np.concatenate([[], *(np.asarray(line.get_xdata()) for line in axes.lines)]))
     x = x[np.isfinite(x)]
-    positive = x[x > 0]
-    if logx and 0 < positive.size < x.size:
-        axes.set_xscale("symlog", linthresh=10.0 ** math.floor(math.log10(positive[0])), linscale=0.5)
-    elif logx and positive.size:
+    if logx and 0 in x:
+        axes.set_xscale("symlog", linthresh=1, linscale=0.5)  # of iterations, after 0 comes 1
+    elif logx and x.size:
         axes.set_xscale("log")
     if logy and np.isfinite(axes.dataLim.ymin):
         axes.set_yscale("log")
