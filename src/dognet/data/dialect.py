@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,7 +42,12 @@ class Dialect:
     encoding: str
     separator: str
     skipped: int  # lines above the header: 1 where Excel's line sep=; stands there
-    header: tuple[str, ...]  # as written, with blanks
+
+    @cached_property
+    def header(self) -> list[str]:
+        """The first row, as written, with blanks; empty if there is none."""
+        with self.rows() as rows:
+            return next(filter(None, rows), [])
 
     @property
     def names(self) -> list[str]:
@@ -69,17 +75,12 @@ def dialect(path: Path, label: str) -> Dialect:
     csv.field_size_limit(sys.maxsize)  # a quote that is not closed makes one cell of the rest of the file
     encoding = encoding_of(path)
     with opened_text(path, encoding) as text:
-        first = text.readline()
-        own = re.fullmatch(rf'"?sep=([{SEPARATORS}])"?', first.rstrip("\r\n"))
-        header = next(filter(str.strip, text), "") if own or not first.strip() else first
-    if own:
-        separator = own[1]
-    else:
-        cells = {each: next(csv.reader([header], delimiter=each), []) for each in SEPARATORS}
-        separator = max(SEPARATORS, key=lambda each: (label in map(str.strip, cells[each]), len(cells[each])))
-    found = Dialect(path, encoding, separator, int(bool(own)), ())
-    with found.rows() as rows:
-        return Dialect(path, encoding, separator, found.skipped, tuple(next(filter(None, rows), ())))
+        first = next(filter(str.strip, text), "")
+    if own := re.fullmatch(rf'"?sep=([{SEPARATORS}])"?', first.rstrip("\r\n")):
+        return Dialect(path, encoding, own[1], skipped=1)
+    cells = {each: next(csv.reader([first], delimiter=each), []) for each in SEPARATORS}
+    separator = max(SEPARATORS, key=lambda each: (label in map(str.strip, cells[each]), len(cells[each])))
+    return Dialect(path, encoding, separator, skipped=0)
 
 
 def encoding_of(path: Path) -> str:
