@@ -15,7 +15,7 @@ from dognet.interrupt import stage
 from dognet.network import logistic
 from dognet.runs.folder import PICTURES, PIPELINE, read_config
 from dognet.runs.run import Run, read_curve
-from dognet.stages.train import load_network, read_snapshots
+from dognet.stages.train import load_network, read_arrays
 
 
 def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
@@ -25,8 +25,8 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
     X, y = images.split(table, identity.positive)
     labels = table["label"].to_numpy(str)
     net, curve = load_network(folder), read_curve(folder / "curve.csv")
-    snapshots = read_snapshots(folder / "snapshots.npz")
-    W1, W2 = (np.stack([state.arrays()[name] for state in snapshots.values()]) for name in ("W1", "W2"))
+    snapshots = read_arrays(folder / "snapshots.npz")
+    W1, W2 = snapshots["W1"], snapshots["W2"]  # (k, p+1, h), (k, h+1, 1)
     some = slice(None, None, 1 + len(X) // 5000)  # enough for histograms
     H = logistic(np.c_[X[some] / 255, np.ones(len(X[some]))] @ W1[-1])  # (images, h)
     figures = (
@@ -36,7 +36,7 @@ def draw(folder: Path, data: Path, suffix: str = ".svg") -> list[Path]:
             iteration_is=settings.method.build().iteration,
             baseline=max(y.mean(), 1 - y.mean()),
         ),
-        pictures.weights(W1, W2, list(snapshots)),
+        pictures.weights(W1, W2, snapshots["iterations"].tolist()),
         pictures.activations(H, W2[-1], labels[some], identity.positive),
         pictures.mistakes(X, labels, net.predict(X, type="probs"), identity.positive),
     )

@@ -25,7 +25,8 @@ from dognet.runs.folder import PIPELINE, RunError, begin, longest_shorter, new_m
 from dognet.runs.run import ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
-SNAPSHOT_WEIGHTS = 100_000  # a larger network has only one snapshot, the last
+Arrays = dict[str, np.ndarray]  # by name
+SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
 
 
 def cost_of(settings: TrainingSettings, done: int = 0) -> float:
@@ -65,7 +66,7 @@ def train(
     def record(iteration: int, loss: float, accuracy: float) -> None:
         points.append((iteration, loss, accuracy, *(validate(*net.weights()) if validate else ())))
         if iteration in wanted:
-            snapshots[iteration] = State(*net.weights()).copy()
+            snapshots[iteration] = State(*net.weights()).copy().arrays()
         if callback is not None:
             callback(iteration, loss, accuracy)
 
@@ -80,14 +81,17 @@ def train(
     return manifest.model_copy(update={"seconds": seconds, "reading": reading, "continued_from": continued_from})
 
 
-def from_shorter(shorter: Run | None) -> tuple[list[tuple[float, ...]], dict[int, State], tuple[int, State] | None]:
+def from_shorter(shorter: Run | None) -> tuple[list[tuple[float, ...]], dict[int, Arrays], tuple[int, State] | None]:
     """Return the recorded points and snapshots of a shorter run, if any, and the state that training resumes from."""
     if shorter is None:
         return [], {}, None
     done, state = shorter.settings.ITERS, load_network(shorter.folder).state
     assert state is not None
     points = list(shorter.curve().loc[: done - 1].itertuples(name=None))  # the last is recorded again, if at all
-    return points, read_snapshots(shorter.folder / "snapshots.npz"), (done, state)
+    stacked = read_arrays(shorter.folder / "snapshots.npz")
+    iterations = stacked.pop("iterations").tolist()
+    snapshots = {iteration: {name: stacked[name][k] for name in stacked} for k, iteration in enumerate(iterations)}
+    return points, snapshots, (done, state)
 
 
 def load_network(folder: Path) -> NNet:
@@ -104,12 +108,12 @@ def snapshot_iterations(ITERS: int) -> set[int]:
     return {*(iteration for iteration in early if iteration < ITERS), ITERS}
 
 
-def write_snapshots(path: Path, snapshots: dict[int, State]) -> None:
-    """Write the weights after each of some iterations; of a large network only the last."""
-    if sum(array.size for array in next(iter(snapshots.values())).arrays().values()) > SNAPSHOT_WEIGHTS:
-        snapshots = dict([max(snapshots.items())])
-    arrays = [state.arrays() for state in snapshots.values()]
-    stacked = {name: np.stack([each[name] for each in arrays]) for name in arrays[0]}
+def write_snapshots(path: Path, snapshots: dict[int, Arrays]) -> None:
+    """Write the weights after each of some iterations, stacked by name; of a large network only the last."""
+    last = max(snapshots)
+    if sum(array.size for array in snapshots[last].values()) > SNAPSHOT_WEIGHTS:
+        snapshots = {last: snapshots[last]}
+    stacked = {name: np.stack([each[name] for each in snapshots.values()]) for name in snapshots[last]}
     write_arrays(path, {"iterations": list(snapshots), **stacked})
 
 
@@ -122,8 +126,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def shorten(path: Path) -> None:
     """Round the numbers of an .npz file to 34 of 53 bits, 10 digits: another CPU's last bits don't change the file."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+    arrays = read_arrays(path)
     for name, array in arrays.items():
         if array.dtype.kind == "f":
             mantissa, exponent = np.frexp(array)
@@ -131,14 +134,10 @@ def shorten(path: Path) -> None:
     write_arrays(path, arrays)
 
 
-def read_snapshots(path: Path) -> dict[int, State]:
-    """Read the weights by the iteration after which they were saved."""
+def read_arrays(path: Path) -> Arrays:
+    """Read the arrays of an .npz file; nothing is ever unpickled."""
     with np.load(path, allow_pickle=False) as file:
-        stacked = {name: file[name] for name in file.files if name != "iterations"}
-        return {
-            iteration: State.from_arrays({name: array[k] for name, array in stacked.items()})
-            for k, iteration in enumerate(file["iterations"].tolist())
-        }
+        return dict(file)
 
 
 @stage("train")
