@@ -21,12 +21,12 @@ def evaluate(data: Path, folder: Path) -> Metrics:
     """Write metrics.json of the network in ``folder``: losses in nats and accuracies, with 10 significant digits."""
     settings, identity = read_config(folder)
     X, y = images.split(images.read(data / "test.csv"), identity.positive)
-    net = load_network(folder)
-    found = net.predict(X)
+    yhat = load_network(folder).predict(X, type="probs")
+    found = yhat > 0.5
     baseline = max(y.mean(), 1 - y.mean())
     metrics = Metrics(
         **read_curve(folder / "curve.csv").iloc[-1].map(rounded),
-        test_loss=rounded(logloss(net.predict(X, type="probs"), y).mean()),
+        test_loss=rounded(logloss(yhat, y).mean()),
         test_accuracy=rounded((found == y).mean()),
         baseline=rounded(baseline),
         balanced_accuracy=rounded((found[y].mean() + (~found[~y]).mean()) / 2) if baseline > UNEVEN else None,
