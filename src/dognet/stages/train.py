@@ -26,7 +26,7 @@ from dognet.runs.run import ImagesId, Manifest, Run, curve_text
 from dognet.settings import Settings, TrainingSettings
 
 Arrays = dict[str, np.ndarray]  # by name
-SNAPSHOT_WEIGHTS = 100_000  # of larger networks only the last weights are saved
+SNAPSHOT_WEIGHTS = 100_000  # a larger network has only one snapshot, the last
 
 
 def cost_of(settings: TrainingSettings, done: int = 0) -> float:
