@@ -287,17 +287,7 @@ def longest_shorter(folder: Path, settings: TrainingSettings, images: ImagesId) 
     """
     wanted = trajectory(settings, images), images.content
     pattern = folder.name.replace(f"ITERS={settings.ITERS}", "ITERS=*")
-    shorter = [path for path in folder.parent.glob(pattern) if 0 <= iterations_of(path) < settings.ITERS]
-    for path in sorted(shorter, key=iterations_of, reverse=True):
-        with suppress(RunError):
-            run = read_run(path)
-            there = run.manifest.trajectory, run.images.content, run.settings.ITERS
-            if run.finished and there == (*wanted, iterations_of(path)):
-                return run
-    return None
-
-
-def iterations_of(folder: Path) -> int:
-    """Return the ITERS in a run folder's name, -1 if there are none."""
-    number = folder.name.partition("ITERS=")[2].partition(",")[0]
-    return int(number) if number.isdecimal() else -1
+    beside = [run for path in folder.parent.glob(pattern) for run in ended_runs(path) if run.finished]
+    same = [run for run in beside if (run.manifest.trajectory, run.images.content) == wanted]
+    shorter = [run for run in same if run.settings.ITERS < settings.ITERS]
+    return max(shorter, key=lambda run: run.settings.ITERS, default=None)
