@@ -92,7 +92,7 @@ def assert_whole(client: MlflowClient, recorded: MlflowRun, folder: Path) -> Non
     tags = {"digest": run.manifest.digest, "study": "grid", "host": provenance.host, "train_sha256": hashes["train"]}
     tags["validation_sha256"] = hashes["validation"]
     assert tags.items() <= data.tags.items()
-    assert data.tags["version.numpy"] == provenance.versions.numpy
+    assert data.tags["version.numpy"] == provenance.versions["numpy"]
 
 
 def test_a_run_is_recorded_whole(grid: Path) -> None:

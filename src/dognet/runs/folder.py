@@ -35,7 +35,7 @@ from pydantic import ValidationError
 from dognet.errors import UserError
 from dognet.files import sha256, sha256_once, write
 from dognet.runs.digest import code_digest, hash_of, trajectory
-from dognet.runs.run import ImagesId, Manifest, Metrics, Provenance, Run, Versions
+from dognet.runs.run import ImagesId, Manifest, Metrics, Provenance, Run
 from dognet.settings import TrainingSettings
 
 PIPELINE = Path("experiments", "pipeline")  # the run folder of `dvc repro`
@@ -89,13 +89,10 @@ def begin(folder: Path, settings: TrainingSettings, images: ImagesId) -> None:
 def new_manifest(study: str, settings: TrainingSettings, images: ImagesId, *, start: str | None) -> Manifest:
     """Return the manifest of a run that is not trained yet."""
     return Manifest(
-        status="trained",
         study=study,
-        digest=None,
         trajectory=trajectory(settings, images),
         code=code_digest(settings.method.name),
         start=start,
-        seconds=None,
         provenance=provenance(),
         sha256={},
     )
@@ -140,13 +137,13 @@ def now() -> str:
 def provenance() -> Provenance:
     """Return where this process makes its runs: git commit and whether it is dirty, DVC experiment, versions, host."""
     changed = git("status", "--porcelain", "--", ":/", ":(top,exclude)experiments", ":(top,exclude)dvc.lock")
-    packages = {name: metadata.version(name) for name in ("dognet", "numpy", "pandas")}
+    packages = {name: metadata.version(name) for name in ("dognet", "numpy", "pandas")}  # which compute
     return Provenance(
         git_commit=git("rev-parse", "HEAD"),
         git_dirty=None if changed is None else bool(changed),
         dvc_revision=os.environ.get("DVC_EXP_BASELINE_REV"),
         dvc_experiment=os.environ.get("DVC_EXP_NAME"),
-        versions=Versions(python=platform.python_version(), **packages),
+        versions={"python": platform.python_version()} | packages,
         host=platform.node(),
     )
 

@@ -71,15 +71,6 @@ class Metrics(Model):
         return f"{loss}, test accuracy {self.test_accuracy:.4g} (baseline {self.baseline:.4g}){balanced}"
 
 
-class Versions(Model):
-    """The versions of Python and of the packages that compute."""
-
-    python: str
-    dognet: str
-    numpy: str
-    pandas: str
-
-
 class Provenance(Model):
     """Where a run was made."""
 
@@ -87,7 +78,7 @@ class Provenance(Model):
     git_dirty: bool | None
     dvc_revision: str | None
     dvc_experiment: str | None
-    versions: Versions
+    versions: dict[str, str]  # of Python and of the packages that compute
     host: str
 
 
@@ -95,13 +86,13 @@ class Manifest(Model):
     """The content of run.json: what became of the run, and the sha256 of its files."""
 
     format: Literal[2] = 2
-    status: Literal["trained", "finished", "failed"]
+    status: Literal["trained", "finished", "failed"] = "trained"
     study: PlainName  # names folders: of its artifacts in MLflow, of its exported model
-    digest: str | None  # of its result; a run that is only trained has none
+    digest: str | None = None  # of its result; a run that is only trained has none
     trajectory: str
     code: str  # sha256 of the numeric code
     start: str | None  # UTC, ISO 8601; unknown where DVC restored the files
-    seconds: float | None
+    seconds: float | None = None
     reading: float = 0  # how many of these seconds passed until the images were read
     continued_from: str | None = None  # the folder of the shorter run
     overrides: tuple[str, ...] = ()

@@ -110,7 +110,7 @@ def tags(run: Run) -> dict[str, str]:
         "validation_sha256": run.images.validation_sha256,
         "test_sha256": manifest.test_sha256,
         **provenance.model_dump(exclude={"versions"}),
-        **{f"version.{name}": version for name, version in provenance.versions.model_dump().items()},
+        **{f"version.{name}": version for name, version in provenance.versions.items()},
         "mlflow.source.name": "dvc repro" if manifest.study == PIPELINE.name else "dognet",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": provenance.git_commit,
