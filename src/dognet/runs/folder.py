@@ -164,23 +164,14 @@ def git(*words: str) -> str | None:
 
 def read_run(folder: Path) -> Run:
     """Read a run that has ended, verified by its checksums; RunError names the file that is missing or damaged."""
-    try:
-        return read_verified(folder)
-    except RunError as error:
-        if folder.name == PIPELINE.name:  # after `git checkout` its files come from two commits
-            raise RunError(f"{error}: dvc repro makes the pipeline's run whole again") from error
-        raise
-
-
-def read_verified(folder: Path) -> Run:
-    """Read a run folder and verify its checksums."""
     manifest = read_manifest(folder)
-    if manifest.status == "trained":
-        raise RunError(f"{folder / 'run.json'}: the run is trained but not evaluated yet")
+    with reading(folder / "run.json"):
+        if manifest.status == "trained":
+            raise ValueError("the run is trained but not evaluated yet")
     for name in SUMMED[manifest.status]:
         with reading(folder / name) as path:
             if sha256(path) != manifest.sha256.get(name):
-                raise RunError(f"{path}: changed since it was written (its sha256 differs from run.json's)")
+                raise ValueError("changed since it was written (its sha256 differs from run.json's)")
     settings, images = read_config(folder)
     metrics = read_metrics(folder) if manifest.status == "finished" else None
     return Run(folder, settings, images, manifest, metrics)
@@ -191,9 +182,9 @@ def read_manifest(folder: Path) -> Manifest:
     with reading(folder / "run.json") as path:
         content = mapping(json.loads(path.read_bytes()))
         if "checksum" in content and content.get("format") is None:
-            raise RunError(f"{path}: made by dognet 0.1, whose runs this version trains again")
+            raise ValueError("made by dognet 0.1, whose runs this version trains again")
         if content.pop("checksum", None) != hash_of(content):
-            raise RunError(f"{path}: changed since it was written (its checksum differs)")
+            raise ValueError("changed since it was written (its checksum differs)")
         return Manifest.model_validate(content)
 
 
@@ -216,14 +207,17 @@ def reading(path: Path) -> Iterator[Path]:
     """Read a run's file; whatever is wrong with it is raised as a RunError that names it."""
     try:
         yield path
+        return
     except FileNotFoundError:
-        raise RunError(f"{path}: missing") from None
+        fault = "missing"
     except ValidationError as error:
-        fault = error.errors()[0]
-        message = fault["msg"].removeprefix("Value error, ")
-        raise RunError(": ".join([str(path), *map(str, fault["loc"]), message])) from error
+        first = error.errors()[0]
+        fault = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise RunError(f"{path}: {str(error).splitlines()[0]}") from error
+        fault = str(error).splitlines()[0]
+    if path.parent.name == PIPELINE.name:  # after `git checkout` its files come from two commits
+        fault += ": dvc repro makes the pipeline's run whole again"
+    raise RunError(f"{path}: {fault}")
 
 
 def mapping(content: object) -> dict[str, Any]:
