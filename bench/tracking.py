@@ -36,7 +36,7 @@ def main() -> None:
         seconds = [timeit(partial(store.record, folder), number=1) for folder in folders]
         print(f"recording a run: {mean(seconds):.3f} s, the mean of {n_runs}")
         multiply(root / "mlflow.db", copies)
-        store.analyze()
+        store = Store(store.uri, root)
         experiment = store.experiment("bench")
         search = partial(store.client.search_runs, [experiment])
         by_digest = partial(search, f"tags.digest = '{read_manifest(folders[n_runs // 2]).digest}'")

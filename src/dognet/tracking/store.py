@@ -252,12 +252,6 @@ class Store:
                     self.client.log_artifact(run_id, str(picture))
         return run_id
 
-    def analyze(self) -> None:
-        """Update SQLite's statistics: sorting a table of 10 000 runs then takes 0.1 s instead of 13 s."""
-        if self.file:
-            with self.writing(), closing(sqlite3.connect(self.file)) as database:
-                database.executescript("PRAGMA analysis_limit = 1000; ANALYZE")
-
 
 def until(run: Entry) -> float:
     """Return the latest start at which a run counts as this one: any, or for a deleted run its own (a later is new)."""
@@ -275,7 +269,10 @@ def quiet() -> None:
 
 
 def prepare(file: Path) -> None:
-    """Create the SQLite file, under a temporary name, if there is none; allow reading while another process writes."""
+    """Make the SQLite file under a temporary name if there is none; let readers in while it is written.
+
+    With ANALYZE, SQLite sorts a table of 10 000 runs in 0.1 s instead of 13 s; it takes 3 ms.
+    """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     if not file.is_file() or file.stat().st_size == 0:
@@ -287,8 +284,7 @@ def prepare(file: Path) -> None:
             Path(f"{file}{rest}").unlink(missing_ok=True)
         part.replace(file)
     with closing(sqlite3.connect(file, timeout=5)) as database:  # MLflow itself waits 20 s for a locked file
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("BEGIN IMMEDIATE")
+        database.executescript("PRAGMA journal_mode = WAL; PRAGMA analysis_limit = 1000; ANALYZE")
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -117,8 +117,6 @@ class Recorder:
         for path in self.with_new_pictures():
             with suppress(OSError, RunError):  # it is being trained again: its pictures will come
                 self.store.add_pictures(path)
-        if self.added:
-            self.store.analyze()
         for study in {manifest.study for manifest in self.added.values()}:
             dashboard.save(self.store, study)
 
