@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,8 +42,7 @@ class Recorder:
         self.missing: dict[Path, Manifest] = {}  # runs that have ended and are not known to be in MLflow
         self.there: dict[Path, Manifest] = {}  # those that MLflow had
         self.added: dict[Path, Manifest] = {}
-        self.damaged: dict[Path, str] = {}
-        self.refused: dict[Path, str] = {}
+        self.errors: dict[Path, RunError | RefusedError] = {}  # of runs that are damaged, or that the store refused
         self.progress: list[float] = []  # when the store was opened, then when each run was recorded
         self.trouble: StoreError | None = None  # of the last try
 
@@ -64,18 +64,16 @@ class Recorder:
     def look(self) -> None:
         """Read the manifests that were written since the last look."""
         for path in (path for folder in self.folders for path in run_folders(folder)):
-            try:
-                if self.read.get(path) == (written := written_at(path)):
-                    continue
-                self.read[path] = written
-                manifest = read_manifest(path)
-            except RunError as error:
-                self.damaged[path] = str(error)
+            if self.read.get(path) == (written := written_at(path)):
                 continue
-            self.damaged.pop(path, None)
-            self.refused.pop(path, None)
-            if manifest.status != "trained":
-                self.missing[path] = manifest
+            self.read[path] = written
+            self.errors.pop(path, None)
+            try:
+                manifest = read_manifest(path)
+                if manifest.status != "trained":
+                    self.missing[path] = manifest
+            except RunError as error:
+                self.errors[path] = error
 
     def sift(self, *, asking: bool = False) -> None:
         """Look for runs that have ended, and find out which of them MLflow has; import it only if ``asking``."""
@@ -105,42 +103,33 @@ class Recorder:
         try:
             opened.record(path)
             self.added[path] = self.missing[path]
-        except RunError as error:
-            self.damaged[path] = str(error)  # so it counts as unfinished, and is trained again
-        except RefusedError as error:
-            self.refused[path] = str(error)
+        except (RunError, RefusedError) as error:
+            self.errors[path] = error  # a damaged run counts as unfinished, and is trained again
         del self.missing[path]
         self.progress.append(time.monotonic())
 
     def conclude(self) -> None:
         """Add the pictures that were drawn since the start, and bring the dashboards of changed studies up to date."""
-        for path in self.with_new_pictures():
+        for path in [path for path in self.read if self.since and path not in self.errors]:
             with suppress(OSError, RunError):  # it is being trained again: its pictures will come
-                self.store.add_pictures(path)
+                if any(picture.stat().st_mtime > self.since for picture in store.pictures(path)):
+                    self.store.add_pictures(path)
         for study in {manifest.study for manifest in self.added.values()}:
             dashboard.save(self.store, study)
-
-    def with_new_pictures(self) -> list[Path]:
-        """Return the run folders in which a picture was drawn since the start of the training."""
-        recorded = [path for path in self.read if self.since and path not in self.refused]
-        return [path for path in recorded if any(one.stat().st_mtime > self.since for one in store.pictures(path))]
-
-    def is_complete(self) -> bool:
-        """Return True if every run and picture is recorded; False if not, or if MLflow must be imported to know."""
-        self.sift()
-        return not self.missing and not self.with_new_pictures()
 
     def faults(self) -> list[str]:
         """Return a line for the runs that are not recorded, and one for each reason why some were refused."""
         self.sift()
         new = [one for one in self.missing.values() if one.study in self.known or self.is_new(one)]
-        lines = []
+        lines, refused = [], defaultdict(list)
         if self.trouble and new:
             runs, them = ("run is", "it") if len(new) == 1 else ("runs are", "them")
             way_out = "" if isinstance(self.trouble, AddressError) else f": `dognet sync` records {them}"
             lines.append(f"{len(new)} {runs} not recorded in MLflow ({self.trouble}){way_out}")
-        for reason in dict.fromkeys(self.refused.values()):
-            names = [path.name for path in self.refused if self.refused[path] == reason]
+        for path, error in self.errors.items():
+            if isinstance(error, RefusedError):
+                refused[str(error)].append(path.name)
+        for reason, names in refused.items():
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"refused ({reason}), `dognet sync` tries again: {'; '.join(names[:5])}{more}")
         return lines
@@ -157,7 +146,11 @@ def has_all(study: str, tracking_uri: str | None, root: Path) -> bool:
     """Return True if nothing of a study is left to record; False if something is, or if only MLflow could tell."""
     with suppress(AddressError):
         uri = locate(tracking_uri, root)
-        return uri == "none" or Recorder(uri, root, [root / "experiments" / study]).is_complete()
+        if uri == "none":
+            return True
+        recorder = Recorder(uri, root, [root / "experiments" / study])
+        recorder.sift()
+        return not recorder.missing
     return False
 
 
@@ -263,7 +256,7 @@ def command(options: argparse.Namespace, root: Path) -> None:
         raise RunError(f"{absent[0]}: no such folder")
     recorder = Recorder(uri, root, options.folders or [root / "experiments"])
     recorder.catch_up()
-    for fault in sorted(recorder.damaged.values()):
+    for fault in sorted(str(error) for error in recorder.errors.values() if isinstance(error, RunError)):
         print(f"dognet sync: {fault}: skipped", file=sys.stderr)
     if not recorder.missing:
         deleted = sum(recorder.until(*run) < float("inf") for run in recorder.there.items())
