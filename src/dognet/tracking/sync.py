@@ -189,54 +189,57 @@ def following(study: str, tracking_uri: str | None, root: Path) -> Iterator[None
         print("dognet: recording in MLflow stopped early: `dognet sync` records what is missing", file=sys.stderr)
 
 
-def follow(recorder: Recorder) -> NoReturn:
-    """Record runs as they end, until standard input is closed and all are recorded; then end this process."""
-    ending = threading.Lock()
-    threading.Thread(target=give_up, args=(recorder, ending), daemon=True).start()
+def follow(recorder: Recorder) -> None:
+    """Record runs as they end, until standard input is closed and all are recorded; ``report`` ends this process."""
+    done = threading.Event()
+    reporting = threading.Thread(target=report, args=(recorder, done), daemon=True)
+    reporting.start()
     store.quiet()
     collect_rarely()
     imports = threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True)
     imports.start()  # it takes seconds: meanwhile the first runs are trained
-    while imports.is_alive() and training(0.1):
-        pass
     while training(RETRY if recorder.trouble else 1 + len(recorder.read) / 1000):  # 1000 run folders take 30 ms
         recorder.catch_up(stop=lambda: not training())
     if not recorder.trouble:
         recorder.catch_up()
-    end(recorder, ending)
+    done.set()
+    reporting.join()
 
 
-def training(seconds: float = 0) -> bool:
-    """Wait up to ``seconds`` for the training to end; return whether it still runs, so that standard input is open."""
+def training(seconds: float | None = 0) -> bool:
+    """Wait so long, then return whether standard input is still open, as it is while the training lasts."""
     return not select.select([sys.stdin], [], [], seconds)[0]
 
 
-def give_up(recorder: Recorder, ending: threading.Lock) -> None:
-    """End this process if training has ended and the store is too slow to wait for."""
-    select.select([sys.stdin], [], [])
+def report(recorder: Recorder, done: threading.Event) -> NoReturn:
+    """Wait for the end of the training and of the recording, print what is not recorded, and end this process.
+
+    It ends whatever MLflow is doing: a store that is too slow is not waited for.
+    """
+    training(None)
     ended = time.monotonic()
-    while True:
-        time.sleep(0.2)
-        if not recorder.progress:  # the store is not open yet, which has limits of its own
-            continue
-        now, begin = time.monotonic(), max(ended, recorder.progress[0])
-        count = sum(recorded > begin for recorded in recorder.progress)
-        if now > begin + 2 * PATIENCE + count or now > max(begin, recorder.progress[-1]) + PATIENCE:
-            address = without_password(recorder.uri)
-            recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
-            end(recorder, ending)
+    while not done.wait(0.2) and not is_slow(recorder, ended):
+        pass
+    lines = recorder.faults()
+    repeated = sum(map(recorder.is_new, recorder.there.values()))
+    if repeated and not recorder.trouble:
+        runs = "the repeated run" if repeated == 1 else f"{repeated} repeated runs"
+        lines.append(f"MLflow already has {runs}, with the same digest and so the same result")
+    print(*(f"dognet: {line}\n" for line in lines), sep="", end="", file=sys.stderr, flush=True)
+    os._exit(0)
 
 
-def end(recorder: Recorder, ending: threading.Lock) -> NoReturn:
-    """Print on standard error what is not recorded and why, then end this process, whatever MLflow is doing."""
-    with ending:  # and never released: only one thread reports
-        lines = recorder.faults()
-        repeated = sum(map(recorder.is_new, recorder.there.values()))
-        if repeated and not recorder.trouble:
-            runs = "the repeated run" if repeated == 1 else f"{repeated} repeated runs"
-            lines.append(f"MLflow already has {runs}, with the same digest and so the same result")
-        print(*(f"dognet: {line}\n" for line in lines), sep="", end="", file=sys.stderr, flush=True)
-        os._exit(0)
+def is_slow(recorder: Recorder, ended: float) -> bool:
+    """Return whether the store has been too slow since training ended; if so, that is the recorder's trouble."""
+    if not recorder.progress:  # the store is not open yet, which has limits of its own
+        return False
+    now, begin = time.monotonic(), max(ended, recorder.progress[0])
+    count = sum(recorded > begin for recorded in recorder.progress)
+    slow = now > begin + 2 * PATIENCE + count or now > max(begin, recorder.progress[-1]) + PATIENCE
+    if slow:
+        address = without_password(recorder.uri)
+        recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
+    return slow
 
 
 # --- the command
