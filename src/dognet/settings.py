@@ -66,13 +66,6 @@ Whole = Annotated[int, BeforeValidator(check_number)]
 Positive = Annotated[float, BeforeValidator(check_number), Field(gt=0, allow_inf_nan=False)]
 Rows = Annotated[Whole, Field(ge=10, le=10**8)]
 Seed = Annotated[Whole, Field(ge=0, le=10**15)]
-Validation = Annotated[
-    float,
-    BeforeValidator(check_number),
-    AfterValidator(check_part),
-    Field(ge=0, le=10**8, description="validation images: how many, or as a share of the training images; 0: none"),
-    Bound("a share below 1 or a whole number up to 10^8"),
-]
 PlainName = Annotated[str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")]
 Text = Annotated[str, Field(min_length=1), Bound("text")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Bound("64 hex digits")]
@@ -171,30 +164,39 @@ class TrainingSettings(Model):
         return values | {"method": self.method.build()}
 
 
-class Generated(Model):
+class AnyImages(Model):
+    """What is set of images of every kind."""
+
+    positive: Annotated[Text, Field(description="label to tell from all others")]
+    validation: Annotated[
+        float,
+        BeforeValidator(check_number),
+        AfterValidator(check_part),
+        Field(ge=0, le=10**8, description="validation images: how many, or as a share of the training images; 0: none"),
+        Bound("a share below 1 or a whole number up to 10^8"),
+    ] = 0.0
+
+
+class Generated(AnyImages):
     """Images generated here, like the lecture's; the validation images are made in addition to the others."""
 
     kind: Literal["generated"]
-    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     train_rows: Annotated[Rows, Field(description="training images to make")]
     test_rows: Annotated[Rows, Field(description="test images to make")]
-    validation: Validation = 0.0
     seed: Annotated[Seed, Field(description="seed of the images, not of the network")]
 
 
-class Lecture(Model):
+class Lecture(AnyImages):
     """The course's own CSVs, which data.dvc pins; validation images are taken from the training images."""
 
     kind: Literal["lecture"]
-    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     url: Annotated[Text, Field(description="Git repository of the course")]
     rev: Annotated[Text, Field(description="commit of that repository")]
     train_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_train.csv")]
     test_sha256: Annotated[Sha256, Field(description="sha256 of simple_images_test.csv")]
-    validation: Validation = 0.0
 
 
-class Csv(Model):
+class Csv(AnyImages):
     """The user's own CSVs: one image a row, a label column, every other column a pixel.
 
     Validation images are taken from the training images.
@@ -204,12 +206,10 @@ class Csv(Model):
     train: Annotated[Text, Field(description="file with the training images")]
     test: Annotated[Text, Field(description="file with the test images")]
     label: Annotated[Text, Field(description="name of the label column")]
-    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     white: Annotated[Positive, Field(description="value of a white pixel; black is 0")]
-    validation: Validation = 0.0
 
 
-DATA_KINDS: tuple[type[Model], ...] = (Generated, Lecture, Csv)
+DATA_KINDS: tuple[type[AnyImages], ...] = (Generated, Lecture, Csv)
 Data = Annotated[Generated | Lecture | Csv, Field(discriminator="kind")]
 
 
