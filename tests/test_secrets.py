@@ -152,7 +152,7 @@ def test_a_study_that_is_no_plain_name_is_refused(tmp_path: Path, study: str) ->
 def test_images_cannot_leave_their_folder(project: Path, run: Run, sweep: tuple[str, ...]) -> None:
     answer = run("dognet", *sweep, "ITERS=1", "tracking_uri=none", "data=../../conf/data/generated", check=False)
     assert answer.returncode == 1
-    assert answer.stderr.startswith("dognet: data must be a plain name: ")
+    assert answer.stderr.startswith("dognet: data must be the name of a file in conf/data/, ")
     assert answer.stderr.count("\n") == 1
     assert [path.name for path in project.parent.iterdir()] == ["project"]
     assert [path.name for path in (project / "data").iterdir()] == ["own"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +23,6 @@ from dognet.settings import (
     Settings,
     SettingsError,
     as_written,
-    bound,
     describe_error,
     is_text,
     unknown_name,
@@ -68,9 +66,6 @@ def composed(
     if config is None or config.hydra.overrides.task != overrides:
         config = composition(root, overrides)
     chosen = {group: str(config.hydra.runtime.choices.get(group)) for group in GROUPS}
-    for group, name in chosen.items():
-        if name.endswith(".yaml"):
-            raise SettingsError(f"{group}={name}: write the name of the file in conf/{group}/ without .yaml")
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = cast(dict[str, Any], OmegaConf.to_container(task, resolve=True))
     check_origin(values, chosen, [*swept, *map(name_of, overrides)], conf)
@@ -122,7 +117,7 @@ def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[
         given_values = {name: value for name, value in values.items() if name not in derived}
         settings = Settings.model_validate({**given_values, "source": choice})
     except ValidationError as error:
-        faults += [re.sub("^source ", "data ", line) for line in describe_error(error)]  # source is the file's name
+        faults += describe_error(error)
     if faults:
         raise SettingsError("\n".join(faults))
     return settings.model_copy(update=name_images(settings, choice, conf))
@@ -185,14 +180,20 @@ def chosen_files(conf: Path) -> dict[str, str]:
     """Return the files of images and method: the second and third of the defaults, which dvc.yaml uses too."""
     match as_written(conf / "config.yaml"):
         case {"defaults": [_, {"data": str(images)}, {"method": str(method)}, *_]}:
-            for group, name in zip(GROUPS, (images, method), strict=True):
-                if not PLAIN_NAME.fullmatch(name):
-                    raise SettingsError(f"{group} must be {bound('study')}, got {name!r}")
+            check_choice("data", images)
+            check_choice("method", method)
             return {"data": images, "method": method}
     raise SettingsError(
         f"{conf / 'config.yaml'}: second and third of the defaults must be images and method: "
         "- data: generated, - method: gradient_descent"
     )
+
+
+def check_choice(group: str, name: object) -> None:
+    """Raise SettingsError unless this may be the name of a file in conf/data/ or conf/method/."""
+    if not (isinstance(name, str) and PLAIN_NAME.fullmatch(name)) or name.endswith(".yaml"):
+        example = f"{group}={GROUPS[group]} (letters, digits, _ - and ., no .yaml)"
+        raise SettingsError(f"{group} must be the name of a file in conf/{group}/, as in {example}, got {name!r}")
 
 
 def unused_in(file: str, names: Collection[str], conf: Path) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 from omegaconf import DictConfig
 
-from dognet.conf import GROUPS, composed, name_of, unused_in, validate
+from dognet.conf import GROUPS, check_choice, composed, name_of, unused_in, validate
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name, trajectory
@@ -21,7 +21,7 @@ from dognet.runs.run import ImagesId, Run
 from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
 from dognet.study import Study
-from dognet.sweep.words import no_file, parse, read_words
+from dognet.sweep.words import parse, read_words
 
 NOT_USED = ""  # the value of a setting that a run's method does not use
 
@@ -138,8 +138,8 @@ def values_of(override: Override) -> list[Any]:
     if "" in values:
         raise SettingsError(f"{word}: one of the values is empty")
     for value in values:
-        if name in GROUPS and not isinstance(value, str):
-            raise SettingsError(no_file(name, value))
+        if name in GROUPS:
+            check_choice(name, value)
     return [str(value) for value in values] if is_text(name) else values
 
 

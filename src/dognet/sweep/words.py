@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 
-from dognet.conf import GROUPS, name_of
+from dognet.conf import GROUPS, check_choice, name_of
 from dognet.errors import without_password
 from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text, names, unknown_name
 from dognet.study import find_study, study_files
@@ -83,10 +83,8 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     if is_text(name):
         value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
-    if name in GROUPS and "/" in value:
-        raise SettingsError(f"{name} must be {bound('study')}, got {value!r}")
-    if name in GROUPS and not override.is_sweep_override() and not isinstance(override.value(), str):
-        raise SettingsError(no_file(name, value))
+    if name in GROUPS and not override.is_sweep_override():
+        check_choice(name, override.value())
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
     group = name.partition(".")[0]
@@ -106,11 +104,6 @@ def hydras(word: str, name: str, value: str) -> str:
     if "_target_" in word or (name == "hydra/launcher" and not is_name):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
     return word
-
-
-def no_file(group: str, value: object) -> str:
-    """Return the error message for a value of ``data`` or ``method`` that is not a name."""
-    return f"{group} must be the name of a file in conf/{group}/, as in {group}={GROUPS[group]}, got {value}"
 
 
 def several_values(word: str, name: str, value: str) -> str:
