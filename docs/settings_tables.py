@@ -69,9 +69,7 @@ def must_be(name: str) -> str:
 
 def meaning(name: str) -> str:
     """Return what a setting means."""
-    field = settings.field_of(name)
-    assert field is not None, name
-    text = "where the images come from" if name == "data" else str(field.description)
+    text = "where the images come from" if name == "data" else str(settings.all_settings()[name].description)
     return text.replace("<", "&lt;")
 
 

@@ -23,9 +23,8 @@ from dognet.settings import (
     Settings,
     SettingsError,
     TrainingSettings,
+    all_settings,
     describe_error,
-    field_of,
-    names,
 )
 from dognet.study import read_study
 from dognet.sweep.grid import for_hydra, points_of
@@ -126,10 +125,8 @@ def test_every_setting_is_written_in_conf_and_has_a_meaning() -> None:
             "usual_positive",
         }
     )
-    for name in names():
-        field = field_of(name)
-        assert field is not None
-        assert field.description or name in ("data", "data.kind"), name
+    for name, field in all_settings().items():
+        assert field.description or name == "data", name
 
 
 # --- bounds

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dognet.errors import without_password
-from dognet.settings import EXECUTION, Settings, TrainingSettings, as_written, bound, names
+from dognet.settings import EXECUTION, Settings, TrainingSettings, all_settings, as_written, bound
 from dognet.study import study_files
 
 HELP = """\
@@ -59,13 +59,12 @@ def options(root: Path, group: str) -> list[str]:
 
 def choices(root: Path) -> list[str]:
     """Return the words that the command line accepts: settings, their values, studies."""
-    settings = [name for name in names() if name != "data.kind"]
-    words = [f"{name}=" for name in (*settings, "experiment")]
+    words = [f"{name}=" for name in (*all_settings(), "experiment")]
     groups = "data", "method", "experiment"
     words += [f"{group}={option}" for group in groups for option in options(root, group)]
     of_methods = {name for file in root.glob("conf/method/*.yaml") for name in as_written(file) if name != "name"}
     words += [f"method.{name}=" for name in sorted(of_methods)]
-    for name in settings:
+    for name in all_settings():
         values = bound(name).split(" or ")
         if len(values) > 1 and not any(" " in value for value in values):
             words += [f"{name}={value}" for value in values]

@@ -63,7 +63,9 @@ def check_part(value: float) -> float:
 
 
 Whole = Annotated[int, BeforeValidator(check_number)]
-Positive = Annotated[float, BeforeValidator(check_number), Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[
+    float, BeforeValidator(check_number), Field(gt=0, allow_inf_nan=False), Bound("a positive finite number")
+]
 Rows = Annotated[Whole, Field(ge=10, le=10**8)]
 Seed = Annotated[Whole, Field(ge=0, le=10**15)]
 PlainName = Annotated[str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")]
@@ -230,23 +232,16 @@ class Settings(TrainingSettings):
 EXECUTION = ("study", "force", "plan", "threads", "tracking_uri")  # conf/execution.yaml: how a run is carried out
 
 
-def names() -> list[str]:
-    """Return the name of every setting, as on the command line."""
-    data = dict.fromkeys(f"data.{name}" for kind in DATA_KINDS for name in kind.model_fields)
-    return [*TrainingSettings.model_fields, "data", *data, *EXECUTION]
-
-
-def field_of(name: str) -> FieldInfo | None:
-    """Return the field of a setting such as ``data.white``, from the first kind of data that has it."""
-    if name.startswith("data."):
-        kinds = (kind.model_fields.get(name.removeprefix("data.")) for kind in DATA_KINDS)
-        return next(filter(None, kinds), None)
-    return Settings.model_fields.get(name)
+def all_settings() -> dict[str, FieldInfo]:
+    """Return the field of every setting by its name on the command line, such as ``data.white``."""
+    fields = {name: Settings.model_fields[name] for name in (*TrainingSettings.model_fields, "data", *EXECUTION)}
+    of_images = {f"data.{name}": field for kind in DATA_KINDS for name, field in kind.model_fields.items()}
+    return {name: field for name, field in (fields | of_images).items() if name != "data.kind"}
 
 
 def is_text(name: str) -> bool:
     """Return whether a setting is text, which is taken as written: yes, 007 and 1e5 are labels."""
-    field = field_of(name)
+    field = all_settings().get(name)
     return field is not None and (field.annotation is str or str in get_args(field.annotation))
 
 
@@ -257,10 +252,7 @@ def is_sweepable(name: str) -> bool:
 
 def bound(name: str) -> str:
     """Return in words what the value of a setting must be."""
-    if name == "data.kind":
-        return listed([get_args(kind.model_fields["kind"].annotation)[0] for kind in DATA_KINDS])
-    field = field_of(name)
-    assert field is not None, name
+    field = all_settings()[name]
     limits = {type(item): item for item in field.metadata}
     kinds = {field.annotation, *get_args(field.annotation)}  # of Whole | None both
     if Bound in limits:
@@ -269,8 +261,6 @@ def bound(name: str) -> str:
         return listed(get_args(field.annotation))
     if bool in kinds:
         return "true or false"
-    if annotated_types.Gt in limits:
-        return "a positive finite number"
     if kinds & {int, float, Whole}:
         low, high = limits.get(annotated_types.Ge), limits.get(annotated_types.Le)
         words = "a number" if float in kinds else "a whole number"
@@ -293,28 +283,31 @@ def listed(words: Iterable[object], joined_by: str = "or") -> str:
 def unknown_name(name: str) -> str:
     """Return the message for a name that is no setting, with the name that was probably meant."""
     group, _, own = name.rpartition(".")
-    nearest_last = sorted(names(), key=lambda each: (each.startswith(f"{group}."), "." not in each))
+    nearest_last = sorted(all_settings(), key=lambda each: (each.startswith(f"{group}."), "." not in each))
     known = OTHER_NAMES | {each.rpartition(".")[2].lower(): each for each in nearest_last}
     near = difflib.get_close_matches(own.lower(), known)
-    short = ", ".join(each for each in names() if "." not in each)
+    short = ", ".join(each for each in all_settings() if "." not in each)
     hint = f"did you mean {known[near[0]]}?" if near else f"there are {short}, data.… and method.…"
     return f"no setting {name}: {hint}"
 
 
 def describe_error(error: ValidationError) -> list[str]:
     """Return a line for each setting that is wrong: its name, its bound and the value that it got."""
-    lines = []
+    lines, kinds = [], listed(get_args(kind.model_fields["kind"].annotation)[0] for kind in DATA_KINDS)
     for fault in error.errors(include_url=False):
-        place = [str(part) for part in fault["loc"]]
+        place, value = [str(part) for part in fault["loc"]], fault["input"]
         kind = place.pop(1) if len(place) > 1 and place[0] == "data" else ""  # the discriminator, not a setting's name
-        name = ".".join(place) if fault["type"] not in ("union_tag_invalid", "union_tag_not_found") else "data.kind"
-        value = fault["input"].get("kind") if name == "data.kind" else fault["input"]
+        name = ".".join(place)
         match fault["type"]:
-            case "value_error" if place == ["method"]:
+            case "value_error" if name == "method":
                 lines += str(fault["ctx"]["error"]).splitlines()
-            case "missing" | "union_tag_not_found":
+            case "union_tag_not_found":
+                lines.append(f"data.kind must be given: {kinds}")
+            case "union_tag_invalid":
+                lines.append(f"data.kind must be {kinds}, got {value['kind']!r}")
+            case "missing":
                 lines.append(f"{name} must be given: {bound(name)}")
-            case "extra_forbidden" if kind and name in names():
+            case "extra_forbidden" if kind and name in all_settings():
                 lines.append(f"{name} is no setting of {kind} data, got {value!r}")
             case "extra_forbidden":
                 lines.append(unknown_name(name))

@@ -12,7 +12,7 @@ from hydra.errors import OverrideParseException
 
 from dognet.conf import GROUPS, check_choice, name_of
 from dognet.errors import without_password
-from dognet.settings import PLAIN_NAME, SettingsError, bound, field_of, is_text, names, unknown_name
+from dognet.settings import PLAIN_NAME, SettingsError, all_settings, bound, is_text, unknown_name
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
@@ -75,11 +75,11 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
         raise SettingsError(f"{word}: ${{…}} is not replaced here, write the value itself")
     if name.startswith(HYDRAS):
         return name, hydras(word, name, value)
-    if name not in names() and not name.startswith("method."):
-        raise SettingsError(unknown_name(name))
     if name in KINDS:
         group, _, own = name.partition(".")
         raise SettingsError(f"{word}: the {own} is set by a file in conf/{group}/, which {group}=<name> chooses")
+    if name not in all_settings() and not name.startswith("method."):
+        raise SettingsError(unknown_name(name))
     if is_text(name):
         value = as_text(word, value, multirun=multirun)
     override = parse(f"{name}={value}")
@@ -107,8 +107,8 @@ def hydras(word: str, name: str, value: str) -> str:
 
 
 def several_values(word: str, name: str, value: str) -> str:
-    """Return the error message for several values without --multirun; 0,3 may be meant as a decimal number."""
-    if field_of(name) and bound(name) == "a positive finite number" and re.fullmatch(r"\d+,\d+", value):
+    """Return the sentence for several values without --multirun; 0,3 may be meant as a decimal number."""
+    if name in all_settings() and bound(name) == "a positive finite number" and re.fullmatch(r"\d+,\d+", value):
         return f"{word} gives two values: a decimal number has a point, as in {name}={value.replace(',', '.')}"
     return f"{word} gives several values: a sweep needs --multirun, as in dognet --multirun {word}"
 
