@@ -215,8 +215,8 @@ def test_all_mistakes_of_a_sweep_are_reported_at_once() -> None:
     ) == [
         refused("foo=1")[0],
         "seed=range(0): it has no value, so there is no run",
-        "method.size is no setting of method=minibatches,random_weights",
         "ITERS must be a whole number from 0 to 10^15, got -1 (2 of 4 runs, the first method=minibatches ITERS=-1)",
+        "method.size is no setting of method=minibatches,random_weights",
     ]
     assert refused_sweep("data=1,2", "seed='',3", "method=gradient_descent,{a:1}", "stepSize=0") == [
         f"{DATA_FILE}, got 1",
@@ -226,7 +226,7 @@ def test_all_mistakes_of_a_sweep_are_reported_at_once() -> None:
     ]
     assert refused_sweep("data=generated,nope", "seed=1,2", "lr=1") == [
         "no setting lr: did you mean stepSize?",
-        "data=nope: no such option, there are csv, generated, lecture (data=nope)",
+        "data=nope: no such option, there are csv, generated, lecture (2 of 4 runs, the first data=nope seed=1)",
     ]
 
 
@@ -240,13 +240,13 @@ def test_a_mistake_in_a_name_hides_none_in_a_value() -> None:
     ]
     assert refused("method=minibatches", "method.batchSize=0", "method.momentum=1.5", "method.size=3", "ITERS=x") == [
         "ITERS must be a whole number from 0 to 10^15, got 'x'",
-        "method.size is no setting of method=minibatches",
         "method.batchSize must be a whole number of at least 1, got 0",
         "method.momentum must be a number from 0 to below 1, got 1.5",
+        "method.size is no setting of method=minibatches",
     ]
     assert refused("method=random_weights", "stepSize=1", "seed=-1") == [
-        "stepSize is no setting of method=random_weights",
         "seed must be a whole number from 0 to 10^15, got -1",
+        "stepSize is no setting of method=random_weights",
     ]
     assert refused("foo=1") == [
         "no setting foo: there are hiddenNodes, stepSize, ITERS, seed, method, dtype, data, study, force, plan, "
@@ -499,9 +499,9 @@ def test_a_group_of_the_users_own_is_refused(conf: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("config.yaml", "- _self_\n", "- optional local: default\n- _self_\n", "local.x=1 comes from a file that "),
-        ("config.yaml", "- _self_\n", "- _self_\n- local@_global_: own\n", "seed=7 differs from 123 in the file that "),
-        ("config.yaml", "dtype:", "data:\n  seed: 5\ndtype:", "data.seed=5 differs from 33 in the file that dvc "),
+        ("config.yaml", "- _self_\n", "- optional local: default\n- _self_\n", "local={'x': 1} comes from a file that"),
+        ("config.yaml", "- _self_\n", "- _self_\n- local@_global_: own\n", "seed=7 is 123 in the file that dvc repro"),
+        ("config.yaml", "dtype:", "data:\n  seed: 5\ndtype:", "data.seed=5 is 33 in the file that dvc repro reads: "),
         ("config.yaml", "dtype:", "data: {white: 5}\ndtype:", "data.white=5 comes from a file that dvc repro does not"),
         ("config.yaml", "dtype:", "study: own\ndtype:", "study=own differs from adhoc in the file"),
         ("config.yaml", "seed: 123 ", "seed: ${oc.env:SEED,123} ", "seed: ${oc.env:SEED,123} must be a plain value: "),
@@ -522,7 +522,7 @@ def test_a_group_of_the_users_own_is_refused(conf: Path) -> None:
             "config.yaml",
             "- _self_\n",
             "- _self_\n- override data: csv\n",
-            "data=csv differs from generated in the first three defaults",
+            "data=csv is generated in the file that dvc repro",
         ),
         ("execution.yaml", "study:", "seed: 9\nstudy:", "seed=123 differs from 9 in the file that dvc repro reads: "),
         ("execution.yaml", "# How a", "# @package x\n# How a", ""),

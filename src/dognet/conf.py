@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
@@ -15,11 +14,11 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from pydantic import TypeAdapter, ValidationError
 from yaml import YAMLError
 
-from dognet.files import stamp
 from dognet.runs.digest import hash_of
 from dognet.settings import (
     PLAIN_NAME,
     Data,
+    GivenSettings,
     Settings,
     SettingsError,
     as_written,
@@ -39,10 +38,20 @@ def name_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
 
 
+class Composed(NamedTuple):
+    """What Hydra makes of conf/ and some words of the command line, not validated yet."""
+
+    values: dict[str, Any]  # by the names of the settings, such as ``data.white``
+    method: str  # its name
+    source: str  # the file of the images in conf/data/
+    usual: Data | None  # the images that this file describes; None if the command line must complete it
+    unused: list[str]  # settings that are given, though the method does not use them
+
+
 def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
     """Return the settings that conf/ and the overrides give; SettingsError has a line for each mistake."""
-    values, choice = composed(root, overrides)
-    return validate(values, choice, root / "conf", list(map(name_of, overrides)))
+    base = composed(root, overrides, list(map(name_of, overrides)))
+    return validate(base, {}, base.unused)
 
 
 @contextmanager
@@ -56,23 +65,26 @@ def as_settings_error() -> Iterator[None]:
 
 @as_settings_error()
 def composed(
-    root: Path, overrides: Sequence[str] = (), swept: Collection[str] = (), config: DictConfig | None = None
-) -> tuple[dict[str, Any], str]:
-    """Return the values that Hydra makes from conf/ and the overrides, and the name of the images' file in conf/data/.
+    root: Path, overrides: Sequence[str], given: Collection[str], config: DictConfig | None = None
+) -> Composed:
+    """Return what Hydra makes of conf/ and the overrides; SettingsError if `dvc repro` would not see a value change.
 
-    ``swept`` names settings that get their values later. ``config`` is used if it was composed from these overrides.
+    ``given`` are the settings of the overrides, and those that get their values later. ``config`` is used if Hydra has
+    made it of these overrides.
     """
     conf = root.resolve() / "conf"
     if config is None or config.hydra.overrides.task != overrides:
         config = composition(root, overrides)
     chosen = {group: str(config.hydra.runtime.choices.get(group)) for group in GROUPS}
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-    values = cast(dict[str, Any], OmegaConf.to_container(task, resolve=True))
-    check_origin(values, chosen, [*swept, *map(name_of, overrides)], conf)
-    keep_text(values, as_written(conf / "config.yaml") | as_written(conf / "execution.yaml"))
-    if isinstance(values.get("data"), dict):
-        keep_text(values["data"], as_written(conf / "data" / f"{chosen['data']}.yaml"), "data.")
-    return values, chosen["data"]
+    values = dict(flat(cast(dict[str, Any], OmegaConf.to_container(task, resolve=True))))
+    check_origin(values, chosen, given, conf)
+    written = in_files(conf, chosen, as_written)  # yes, 007 and 1e5 as text
+    values |= {name: text for name, text in written.items() if is_text(name) and name not in given and text}
+    method = str(values.get("method.name"))
+    unused = unused_by(method, given)
+    used = {name: value for name, value in values.items() if "." not in name or name not in unused}
+    return Composed(used, method, chosen["data"], usual_images(nested(written)["data"]), unused)
 
 
 @as_settings_error()
@@ -100,80 +112,65 @@ def one_line(error: BaseException) -> str:
     return place + " ".join(str(cause).split()).partition(" full_key:")[0]
 
 
-def validate(values: dict[str, Any], choice: str, conf: Path, given: Collection[str]) -> Settings:
-    """Validate composed values and return them as Settings; SettingsError has a line for each mistake.
+def validate(base: Composed, chosen: dict[str, Any], unused: Sequence[str] = ()) -> Settings:
+    """Return composed values, and those chosen instead, as Settings; SettingsError has a line for each mistake.
 
-    ``given`` names the settings that the command line or a study sets: the method must use each of them.
+    ``unused`` settings are mistakes too.
     """
-    derived = {"source", "usual_positive"} & values.keys()
-    faults = [unknown_name(name) for name in sorted(derived)]
-    method = values.get("method")
-    name = str(method.get("name")) if isinstance(method, dict) else ""
-    general = [each for each in given if not each.startswith("method.")]  # method.…: checked by the method
-    faults += [f"{each} is no setting of method={name}" for each in unused_by(name, general)]
+    values, faults = base.values | chosen, []
     if values.get("study") == "pipeline":
         faults.append("study=pipeline is the run of dvc repro: choose another name")
     try:
-        given_values = {name: value for name, value in values.items() if name not in derived}
-        settings = Settings.model_validate({**given_values, "source": choice})
+        settings = GivenSettings.model_validate(nested(values))
     except ValidationError as error:
         faults += describe_error(error)
+    faults += [f"{name} is no setting of method={base.method}" for name in unused]
     if faults:
         raise SettingsError("\n".join(faults))
-    return settings.model_copy(update=name_images(settings, choice, conf))
+    return with_folder(settings, base)
 
 
-def keep_text(values: dict[str, Any], written: Mapping[str, Any], prefix: str = "") -> None:
-    """Restore text settings as they are written in conf/, if YAML changed their type: yes, 007, 1e5."""
-    for name, value in values.items():
-        if is_text(prefix + name) and not isinstance(value, str | None):
-            values[name] = written.get(name)
-
-
-def name_images(settings: Settings, choice: str, conf: Path) -> dict[str, object]:
-    """Return the name of the images' folder in data/: images that differ from those in conf/ have their own folder."""
-    file = conf / "data" / f"{choice}.yaml"
-    usual = usual_data(file, stamp(file)) or settings.data
+def with_folder(settings: GivenSettings, base: Composed) -> Settings:
+    """Return the settings with the images' folder in data/: images that differ from those in conf/ have their own."""
+    usual = base.usual or settings.data
     made, usually = (data.model_dump(exclude={"positive"}, exclude_defaults=True) for data in (settings.data, usual))
-    source = choice if made == usually else f"{choice}-{hash_of(made)[:8]}"
-    return {"source": source, "usual_positive": settings.data.positive == usual.positive}
+    source = base.source if made == usually else f"{base.source}-{hash_of(made)[:8]}"
+    usual_positive = settings.data.positive == usual.positive
+    return Settings.model_construct(**dict(settings), source=source, usual_positive=usual_positive)
 
 
-@functools.lru_cache(maxsize=16)
-def usual_data(path: Path, stamp: tuple[int, int, int]) -> Data | None:
+def usual_images(values: object) -> Data | None:
     """Return the images that a file in conf/data/ describes; None if the command line must complete it."""
     with suppress(ValidationError):
-        return TypeAdapter(Data).validate_python(as_written(path))
+        return TypeAdapter(Data).validate_python(values)
     return None
 
 
-def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], overridden: Collection[str], conf: Path) -> None:
-    """Raise SettingsError if a value comes from a place that `dvc repro` does not read.
+def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], given: Collection[str], conf: Path) -> None:
+    """Raise SettingsError if a value that is not given comes from a place that `dvc repro` does not read.
 
     DVC reads the files of conf/ as they are written. A group of the user's own, an interpolation or a block ``data`` in
     conf/config.yaml would change what Hydra composes, and DVC would rerun nothing.
     """
-    files = {name: conf / f"{name}.yaml" for name in ("config", "execution")}
-    files |= {group: conf / group / f"{name}.yaml" for group, name in chosen.items()}
-    raw: dict[str, Any] = {key: OmegaConf.to_container(OmegaConf.load(path)) for key, path in files.items()}
-    written = dict(flat({**raw["config"], **raw["execution"], **{group: raw[group] for group in GROUPS}}))
-    faults = [
-        f"{group}={chosen[group]} differs from {name} in the first three defaults, "
-        "which dvc repro reads: write the same name there"
-        for group, name in chosen_files(conf).items()
-        if group not in overridden and chosen[group] != name
-    ]
-    for name, value in flat(values):
-        if name not in overridden and not any(name.startswith(f"{each}.") for each in overridden):
-            if name not in written:
-                faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {SOURCES}")
-            elif isinstance(written[name], str) and "${" in written[name]:
-                faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not notice a change")
-            elif repr(written[name]) != repr(value):  # nan equals nothing
-                differs = f"differs from {written[name]} in the file that dvc repro reads"
-                faults.append(f"{name}={value} {differs}: write the same value there")
+    written = chosen_files(conf) | in_files(conf, chosen, lambda path: OmegaConf.to_container(OmegaConf.load(path)))
+    faults = []
+    for name, value in {**chosen, **values}.items():
+        if name in given:
+            continue
+        if name not in written:
+            faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {SOURCES}")
+        elif "${" in str(written[name]):
+            faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not see it change")
+        elif repr(written[name]) != repr(value):  # nan equals nothing
+            faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
     if faults:
         raise SettingsError("\n".join(faults))
+
+
+def in_files(conf: Path, chosen: Mapping[str, str], read: Callable[[Path], Any]) -> dict[str, Any]:
+    """Return the values in the files of conf/ that `dvc repro` reads, by the names of the settings."""
+    of_groups = {group: read(conf / group / f"{name}.yaml") for group, name in chosen.items()}
+    return dict(flat({**read(conf / "config.yaml"), **read(conf / "execution.yaml"), **of_groups}))
 
 
 def chosen_files(conf: Path) -> dict[str, str]:
@@ -196,16 +193,19 @@ def check_choice(group: str, name: object) -> None:
         raise SettingsError(f"{group} must be the name of a file in conf/{group}/, as in {example}, got {name!r}")
 
 
-def unused_in(file: str, names: Collection[str], conf: Path) -> set[str]:
-    """Return which of these settings the method in this file of conf/method/ does not use."""
-    path = conf / "method" / f"{file}.yaml"  # if there is none, Hydra will say so
-    return set(unused_by(str(as_written(path).get("name")), names)) if path.is_file() else set()
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the name and the value of every setting, such as ``data.white``."""
+def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the value of every setting; those of images and method have names such as ``data.white``."""
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
+        if name in GROUPS and isinstance(value, Mapping):
+            yield from ((f"{name}.{own}", each) for own, each in value.items())
         else:
-            yield f"{prefix}{name}", value
+            yield name, value
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with those of images and method in a mapping each, as a model takes them."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        group, _, own = name.rpartition(".")
+        (result.setdefault(group, {}) if group else result)[own] = value
+    return result

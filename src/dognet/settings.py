@@ -215,13 +215,10 @@ DATA_KINDS: tuple[type[AnyImages], ...] = (Generated, Lecture, Csv)
 Data = Annotated[Generated | Lecture | Csv, Field(discriminator="kind")]
 
 
-class Settings(TrainingSettings):
-    """All settings of a run: those that change the result, the images, and how it is carried out."""
+class GivenSettings(TrainingSettings):
+    """All that may be set: the settings that change the result, the images, and how a run is carried out."""
 
     data: Data
-    source: PlainName  # the folder of the images in data/, named after the file in conf/data/
-    usual_positive: bool = True  # whether data.positive is the one in conf/data/
-
     study: Annotated[PlainName, Field(description="runs go to experiments/<study>/runs/")]
     force: Annotated[bool, Field(description="true: train finished runs again")]
     plan: Annotated[bool, Field(description="true: only say what a sweep would train")]
@@ -229,14 +226,21 @@ class Settings(TrainingSettings):
     tracking_uri: Annotated[str | None, Field(description="MLflow's store; none: record nothing")]
 
 
+class Settings(GivenSettings):
+    """All settings of a run, and what follows from them and conf/data/."""
+
+    source: PlainName  # the folder of the images in data/, named after the file in conf/data/
+    usual_positive: bool = True  # whether data.positive is the one in conf/data/
+
+
 EXECUTION = ("study", "force", "plan", "threads", "tracking_uri")  # conf/execution.yaml: how a run is carried out
 
 
 def all_settings() -> dict[str, FieldInfo]:
     """Return the field of every setting by its name on the command line, such as ``data.white``."""
-    fields = {name: Settings.model_fields[name] for name in (*TrainingSettings.model_fields, "data", *EXECUTION)}
     of_images = {f"data.{name}": field for kind in DATA_KINDS for name, field in kind.model_fields.items()}
-    return {name: field for name, field in (fields | of_images).items() if name != "data.kind"}
+    del of_images["data.kind"]  # its file says it
+    return GivenSettings.model_fields | of_images
 
 
 def is_text(name: str) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
 from omegaconf import DictConfig
 
-from dognet.conf import GROUPS, check_choice, composed, name_of, unused_in, validate
+from dognet.conf import GROUPS, Composed, check_choice, composed, name_of, validate
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
-from dognet.runs.digest import digest, folder_name, trajectory
+from dognet.runs.digest import digest, folder_name
 from dognet.runs.run import ImagesId, Run
 from dognet.settings import Settings, SettingsError, TrainingSettings, is_sweepable, is_text
 from dognet.stages.fetch import fetch
@@ -37,7 +37,6 @@ class PlannedRun:
     images: ImagesId
     test_sha256: str
     digest: str
-    trajectory: str
 
     @property
     def name(self) -> str:
@@ -96,10 +95,25 @@ def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None
 def points_of(
     words: Sequence[str], root: Path, config: DictConfig | None = None
 ) -> tuple[list[str], list[tuple[dict[str, str], Settings]], list[str]]:
-    """Return the words that all points share, each point's swept values and settings, and a line for each mistake."""
-    fixed, swept, in_words = split(words)
-    grid, in_values = combine(fixed, swept, root, config)
-    return fixed, grid, [*in_words, *in_values]
+    """Return the words that all points share, what is swept and the settings of each, and a line for each mistake."""
+    fixed, swept, lines = split(words)
+    given = [*swept, *map(name_of, fixed)]
+    grid: list[tuple[dict[str, str], Settings]] = []
+    faults: dict[str, list[str]] = {}
+    bases: dict[tuple[str, ...], Composed | SettingsError] = {}  # by the files of images and method
+    for values in itertools.product(*swept.values()):
+        point = dict(zip(swept, values, strict=True))
+        files = tuple(f"{group}={point[group]}" for group in GROUPS if group in point)
+        if files not in bases:
+            bases[files] = composed_or_error(root, [*fixed, *files], given, config)
+        try:
+            grid.append(at_point(point, bases[files]))
+        except SettingsError as error:
+            for line in str(error).splitlines():
+                faults.setdefault(line, []).append(named(point))
+    n_points = math.prod(map(len, swept.values()))
+    lines += [line + concerning(points, n_points) for line, points in faults.items()]
+    return fixed, grid, lines + unused_by_all([base for base in bases.values() if isinstance(base, Composed)])
 
 
 def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]], list[str]]:
@@ -150,69 +164,32 @@ def plain(value: Any, sweep: object) -> Any:
     return float(f"{value:.12g}") if isinstance(sweep, RangeSweep) and isinstance(value, float) else value
 
 
-def combine(
-    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path, config: DictConfig | None
-) -> tuple[list[tuple[dict[str, str], Settings]], list[str]]:
-    """Return the swept values and the validated settings of every combination, and a line for each mistake in them."""
-    grid: list[tuple[dict[str, str], Settings]] = []
-    faults: dict[str, list[str]] = {}
-    composed_files, lines = compose_files(fixed, swept, root, config)
-    for values in itertools.product(*swept.values()):
-        point = dict(zip(swept, values, strict=True))
-        files = tuple(point[group] for group in GROUPS if group in point)
-        if files not in composed_files:
-            continue
-        base, choice, idle = composed_files[files]
-        point = {name: NOT_USED if name in idle else value for name, value in point.items()}
-        chosen = {name: value for name, value in point.items() if name not in GROUPS and name not in idle}
-        given = [name for name in (*point, *map(name_of, fixed)) if name not in idle]
-        try:
-            settings = validate(with_values(base, chosen), choice, root / "conf", given)
-            effective = {name: attrgetter(name)(settings) for name in chosen}  # 1000 for ITERS=1e3
-            grid.append(({name: str(value) for name, value in (point | effective).items()}, settings))
-        except SettingsError as error:
-            for line in str(error).splitlines():
-                faults.setdefault(line, []).append(named(point))
-    n_points = math.prod(len(values) for values in swept.values())
-    return grid, lines + [line + concerning(points, n_points) for line, points in faults.items()]
+def composed_or_error(
+    root: Path, words: Sequence[str], given: Sequence[str], config: DictConfig | None
+) -> Composed | SettingsError:
+    """Return what Hydra makes of conf/ and the words, or what is wrong with them."""
+    try:
+        return composed(root, words, given, config)
+    except SettingsError as error:
+        return error
 
 
-def compose_files(
-    fixed: Sequence[str], swept: Mapping[str, list[Any]], root: Path, config: DictConfig | None
-) -> tuple[dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]], list[str]]:
-    """Compose conf/ once for every combination of swept files of images and methods.
-
-    If several methods are swept, each gets only the settings that it uses. Return two things: by the names of the
-    files, the values, the file of the images and the settings that the method does not use; a line for each mistake.
-    """
-    found: dict[tuple[str, ...], tuple[dict[str, Any], str, set[str]]] = {}
-    names, methods = [*swept, *map(name_of, fixed)], swept.get("method", [])
-    unused = {method: unused_in(method, names, root / "conf") for method in methods}
-    strange = [name for name in names if methods and all(name in unused[method] for method in methods)]
-    faults = [f"{name} is no setting of method={','.join(methods)}" for name in strange]
-    groups = [group for group in GROUPS if group in swept]
-    for files in itertools.product(*(swept[group] for group in groups)):
-        chosen = dict(zip(groups, files, strict=True))
-        idle = unused[chosen["method"]] if methods else set()
-        words = [word for word in fixed if name_of(word) not in idle]
-        words += [f"{group}={file}" for group, file in chosen.items()]
-        try:
-            found[files] = (*composed(root, words, set(swept) - idle, config), idle)
-        except SettingsError as error:
-            faults += [line + (f" ({named(chosen)})" if chosen else "") for line in str(error).splitlines()]
-    return found, faults
+def at_point(point: Mapping[str, Any], base: Composed | SettingsError) -> tuple[dict[str, str], Settings]:
+    """Return what is swept, without settings that the method does not use, and the validated settings."""
+    if isinstance(base, SettingsError):
+        raise base
+    chosen = {name: value for name, value in point.items() if name not in {*GROUPS, *base.unused}}
+    settings = validate(base, chosen)
+    effective = {name: attrgetter(name)(settings) for name in chosen}  # 1000 for ITERS=1e3
+    idle = dict.fromkeys(base.unused, NOT_USED)
+    return {name: str((idle | effective).get(name, value)) for name, value in point.items()}, settings
 
 
-def with_values(base: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of composed values in which the chosen ones, such as ``data.white``, are replaced."""
-    values = base | {group: dict(base[group]) for group in GROUPS}
-    for name, value in chosen.items():
-        group, _, own = name.partition(".")
-        if own:
-            values[group][own] = value
-        else:
-            values[name] = value
-    return values
+def unused_by_all(bases: Sequence[Composed]) -> list[str]:
+    """Return a line for each given setting that none of the methods uses; where some do, the others go without it."""
+    unused = [name for name in bases[0].unused if all(name in base.unused for base in bases)] if bases else []
+    methods = ",".join(dict.fromkeys(base.method for base in bases))
+    return [f"{name} is no setting of method={methods}" for name in unused]
 
 
 def concerning(points: Sequence[str], n_points: int) -> str:
@@ -228,13 +205,10 @@ def locate(fixed: list[str], grid: Sequence[tuple[dict[str, str], Settings]], ro
     fetched: dict[tuple[str, str], ImagesId] = {}
     for swept, settings in grid:
         key = settings.source, settings.data.positive
-        if key not in fetched:
-            fetched[key] = fetch(settings, root)
-        identity = fetched[key]
+        identity = fetched[key] = fetched.get(key) or fetch(settings, root)
         test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
         folder = folders.runs_folder(root, settings.study) / folder_name(settings)
         name = digest(settings, identity, test_sha256)
-        point = PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name, trajectory(settings, identity))
-        points.setdefault(folder, point)
+        points.setdefault(folder, PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name))
         assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
     return list(points.values())

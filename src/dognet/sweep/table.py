@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from dognet.interrupt import print_no_more
+from dognet.runs.digest import trajectory
 from dognet.runs.folder import ended_runs, written_at
 from dognet.runs.run import Run
 from dognet.stages.train import cost_of
@@ -26,8 +27,8 @@ def cost_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
     """Estimate how much each point has to compute: a longer run resumes from a shorter one."""
     amounts, done = {}, Counter[object]()
     for point in sorted(points, key=lambda point: point.settings.ITERS):
-        curve = point.trajectory, point.images.content
-        amounts[point] = cost_of(point.settings, done[curve])
+        curve = trajectory(point.settings, point.images), point.images.content
+        amounts[point] = work_of(point.settings, done[curve])
         done[curve] = point.settings.ITERS
     return amounts
 
