@@ -160,9 +160,10 @@ def check_origin(values: Mapping[str, Any], chosen: Mapping[str, str], given: Co
         if name not in written:
             faults.append(f"{name}={value} comes from a file that dvc repro does not read: write it into {SOURCES}")
         elif "${" in str(written[name]):
-            faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not see it change")
+            faults.append(f"{name}: {written[name]} must be a plain value: dvc repro would not notice a change")
         elif repr(written[name]) != repr(value):  # nan equals nothing
-            faults.append(f"{name}={value} is {written[name]} in the file that dvc repro reads: write it there")
+            differs = f"differs from {written[name]} in the file that dvc repro reads"
+            faults.append(f"{name}={value} {differs}: write the same value there")
     if faults:
         raise SettingsError("\n".join(faults))
 

@@ -169,7 +169,7 @@ class TrainingSettings(Model):
 class AnyImages(Model):
     """What is set of images of every kind."""
 
-    positive: Annotated[Text, Field(description="label to tell from all others")]
+    positive: Annotated[Text, Field(description="label to recognise; all others form the other class")]
     validation: Annotated[
         float,
         BeforeValidator(check_number),

@@ -28,7 +28,7 @@ def cost_of_each(points: Sequence[PlannedRun]) -> dict[PlannedRun, float]:
     amounts, done = {}, Counter[object]()
     for point in sorted(points, key=lambda point: point.settings.ITERS):
         curve = trajectory(point.settings, point.images), point.images.content
-        amounts[point] = work_of(point.settings, done[curve])
+        amounts[point] = cost_of(point.settings, done[curve])
         done[curve] = point.settings.ITERS
     return amounts
 
