@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from statistics import median
 from typing import Any
 
 import machine
@@ -42,11 +41,11 @@ def main() -> None:
     results = machine.take_turns(turns, cases)
     rows = []
     for (mode, dtype), runs in results.items():
-        bare, recording = (median(run[name] for run in runs) for name in ("bare", "recording"))
-        cost = median(run["recording"] / run["bare"] - 1 for run in runs)
-        wide = median(a["recording"] / b["recording"] for a, b in zip(results[mode, "float64"], runs, strict=True))
-        seconds = [f"{bare:.2f}", f"{recording:.2f}", f"{cost:.1%}", f"{wide:.2f}"]
-        rows.append([f"{mode}, {dtype}", *seconds, f"{runs[0]['loss']:.10g}", f"{runs[0]['accuracy']:.4f}"])
+        middle = runs.median()
+        cost = (runs.recording / runs.bare - 1).median()
+        wide = (results[mode, "float64"].recording / runs.recording).median()
+        seconds = [f"{middle.bare:.2f}", f"{middle.recording:.2f}", f"{cost:.1%}", f"{wide:.2f}"]
+        rows.append([f"{mode}, {dtype}", *seconds, f"{middle.loss:.10g}", f"{middle.accuracy:.4f}"])
     text = f"{machine.described('numpy')}. Medians of {turns}.\n\n{machine.table(HEAD, rows)}"
     machine.publish("fit", text, quick=quick)
 

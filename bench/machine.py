@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import pandas as pd
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 CORE = max(os.sched_getaffinity(0))  # the last one: number 0 serves most interrupts
@@ -67,14 +69,14 @@ def settle(threads: int) -> None:
         os.sched_setaffinity(0, {CORE})
 
 
-def take_turns(turns: int, cases: Mapping[Case, Callable[[], Result]]) -> dict[Case, list[Result]]:
-    """Measure each case in every turn; return what each gave."""
-    results: dict[Case, list[Result]] = {case: [] for case in cases}
+def take_turns(turns: int, cases: Mapping[Case, Callable[[], dict[str, Any]]]) -> dict[Case, pd.DataFrame]:
+    """Measure each case in every turn; return what each gave, a row a turn and a column a name."""
+    results: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
     for turn in range(turns):
         for case, measure in cases.items():
             print(f"turn {turn + 1} of {turns}: {case}", file=sys.stderr)
             results[case].append(measure())
-    return results
+    return {case: pd.DataFrame(rows) for case, rows in results.items()}
 
 
 def memory(which: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from statistics import median
 
 import machine
 import numpy as np
@@ -76,14 +75,11 @@ def main() -> None:
     quick = machine.quick(__doc__)
     passes, turns = (2, 1) if quick else (20, 5)
     results = machine.take_turns(turns, {way: partial(machine.alone, iterations, way, passes) for way in WAYS})
-    rows = []
-    for shape in results["dognet"][0]:
-        ours, *others = ([run[shape] for run in runs] for runs in results.values())
-        cells = [f"{median(ours):.0f}"]
-        for theirs in others:
-            times = median(other / our for other, our in zip(theirs, ours, strict=True))
-            cells.append(f"{median(theirs):.0f}, {times:.2f} times")
-        rows.append([shape, *cells])
+    ours, *others = results.values()
+    rows = [[shape, f"{ours[shape].median():.0f}"] for shape in ours]
+    for theirs in others:
+        for row, (shape, times) in zip(rows, (theirs / ours).median().items(), strict=True):
+            row.append(f"{theirs[shape].median():.0f}, {times:.2f} times")
     table = machine.table(["images x pixels", "dognet, µs", "torch.nn", "scikit-learn"], rows)
     described = machine.described("numpy", "torch", "scikit-learn")
     machine.publish("methods", f"{described}. Medians of {turns}.\n\n{table}", quick=quick)

@@ -13,13 +13,12 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import machine
 import yaml
 from training import SETTINGS, bare
 
-Seconds = tuple[float, float]  # processor time, wall time
+Seconds = dict[str, float]  # processor time, wall time
 STAGES = [f"dognet.stages.{name}" for name in ("fetch", "train", "evaluate", "plot", "track")]
 EMPTY = "python -c \"open('out{0}', 'w').write('{0}')\""
 
@@ -32,7 +31,7 @@ def spent(words: list[str], folder: Path) -> Seconds:
     subprocess.run(words, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     after = os.times()
     processor = sum(getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
-    return processor, time.perf_counter() - start
+    return {"processor": processor, "wall": time.perf_counter() - start}
 
 
 def project(folder: Path) -> Path:
@@ -64,7 +63,7 @@ def bare_training(folder: Path) -> Seconds:
     """Train with the lecture's settings on the pipeline's images, without importing or reading anything."""
     point = SETTINGS["hiddenNodes"], SETTINGS["stepSize"], SETTINGS["seed"]
     seconds = machine.alone(bare, folder / "data" / "generated" / "train.csv", [point], SETTINGS["ITERS"])
-    return seconds, seconds
+    return {"processor": seconds, "wall": seconds}
 
 
 def main() -> None:
@@ -92,10 +91,7 @@ def main() -> None:
         cases = {"bare training": partial(bare_training, ours)}
         cases |= {name: partial(spent, *command) for name, command in commands.items()}
         results = machine.take_turns(turns, cases)
-    rows = []
-    for name, seconds in results.items():
-        processor, wall = (median(values) for values in zip(*seconds, strict=True))
-        rows.append([name, f"{processor:.2f}", f"{wall:.2f}"])
+    rows = [[name, *seconds.median().map("{:.2f}".format)] for name, seconds in results.items()]
     described = machine.described("numpy", "dvc", "mlflow")
     table = machine.table(["", "processor time, s", "wall time, s"], rows)
     machine.publish("pipeline", f"{described}. Medians of {turns}.\n\n{table}", quick=quick)

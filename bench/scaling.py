@@ -15,6 +15,7 @@ from statistics import median
 
 import machine
 import numpy as np
+import pandas as pd
 from training import Array, Weights, torch_steps
 
 SHAPES = [
@@ -23,8 +24,6 @@ SHAPES = [
 SHAPES += [(10_000, 784, 128), (400_000, 4, 64)]  # what a second core is to be worth there: 1.8 and 1.5 times
 COLOURS = {"torch.nn": "#e69f00", "plain NumPy": "#0072b2"}
 STEP, THREADS = 0.3, (1, 2)
-Shape = tuple[int, int, int]
-Found = dict[Shape, dict[int, dict[str, float]]]  # seconds by shape, threads and name
 
 
 def made_up(n: int, p: int = 4) -> tuple[Array, Array]:
@@ -64,11 +63,11 @@ def plain_steps(X: Array, y: Array, W1: Array, W2: Array) -> Iterator[Callable[[
         yield weights
 
 
-def iterations(shape: Shape, threads: int, turns: int) -> dict[str, float]:
+def iterations(n: int, p: int, h: int, threads: int, turns: int) -> dict[str, float]:
     """Return the median seconds of an iteration of each: processor time of one thread, wall time of several."""
     from dognet.network.blocks import one_blas_thread
 
-    rng, (n, p, h) = np.random.default_rng(1), shape
+    rng = np.random.default_rng(1)
     start = *made_up(n, p), rng.uniform(-1, 1, (p + 1, h)), rng.uniform(-1, 1, (h + 1, 1))
     steps = {
         "dognet": dognet_steps(*start, threads),
@@ -97,7 +96,7 @@ def memory(n: int, dtype: str) -> float:
     """Return the peak of a recorded fit, the images themselves included, in float64 matrices of their pixels."""
     from dognet.network import NNet
 
-    fit = {"hiddenNodes": 4, "stepSize": STEP, "seed": 1, "dtype": dtype, "report": lambda *_: None}
+    fit = {"hiddenNodes": 4, "stepSize": STEP, "seed": 1, "dtype": dtype, "callback": lambda *_: None}
     NNet().fit(*made_up(10_000), ITERS=2, **fit)
     before = machine.memory("VmRSS")
     X, y = made_up(n)
@@ -105,27 +104,18 @@ def memory(n: int, dtype: str) -> float:
     return (machine.memory("VmHWM") - before) / X.nbytes
 
 
-def named(shape: Shape) -> str:
-    """Return a shape in words."""
-    n, p, h = shape
-    return f"{n:,} x {p}, {h}"
-
-
-def table(found: Found) -> str:
+def table(seconds: pd.DataFrame) -> str:
     """Return the grid as a Markdown table: dognet's milliseconds, and how many times as long the others take."""
-    head, rows = ["images x pixels, hidden nodes"], []
+    head, columns = ["images x pixels, hidden nodes"], [seconds.index]
     for threads in THREADS:
+        ours = seconds["dognet", threads]
         head += [f"{threads} thread{'s'[: threads > 1]}: dognet, ms", *COLOURS]
-    for shape, by_threads in found.items():
-        cells = [named(shape)]
-        for times in by_threads.values():
-            cells.append(f"{1000 * times['dognet']:.3g}")
-            cells += [f"{times[other] / times['dognet']:.2f} times" for other in COLOURS]
-        rows.append(cells)
-    return machine.table(head, rows)
+        columns.append((1000 * ours).map("{:.3g}".format))
+        columns += [(seconds[other, threads] / ours).map("{:.2f} times".format) for other in COLOURS]
+    return machine.table(head, zip(*columns, strict=True))
 
 
-def picture(found: Found, path: Path) -> None:
+def picture(seconds: pd.DataFrame, path: Path) -> None:
     """Draw how many times as long the others take; right of 1 dognet is ahead."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -134,13 +124,13 @@ def picture(found: Found, path: Path) -> None:
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     for axes, threads in zip(figure.subplots(1, len(THREADS), sharey=True), THREADS, strict=True):
         for other, colour in COLOURS.items():
-            ratios = [times[threads][other] / times[threads]["dognet"] for times in found.values()]
+            ratios = seconds[other, threads] / seconds["dognet", threads]
             marker, size = ("o", 9) if other == "torch.nn" else ("D", 5)
             axes.plot(ratios, range(len(ratios)), marker, color=colour, label=other, markersize=size)
         axes.axvline(1, color="0.5", linewidth=1)
         axes.set(xscale="log", xlabel="times as long as dognet", title=f"{threads} thread{'s'[: threads > 1]}")
         axes.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
-        axes.set_yticks(range(len(found)), list(map(named, found)))
+        axes.set_yticks(range(len(seconds)), seconds.index)
         axes.grid(axis="y", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].invert_yaxis()
@@ -152,22 +142,24 @@ def picture(found: Found, path: Path) -> None:
 def main() -> None:
     """Measure time and memory."""
     quick = machine.quick(__doc__)
-    turns, n = (1, 100_000) if quick else (5, 4_000_000)
+    turns, n_images = (1, 100_000) if quick else (5, 4_000_000)
     found = {
-        shape: {threads: machine.alone(iterations, shape, threads, turns, threads=threads) for threads in THREADS}
-        for shape in (SHAPES[:2] if quick else SHAPES)
+        (f"{n:,} x {p}, {h}", threads): machine.alone(iterations, n, p, h, threads, turns, threads=threads)
+        for n, p, h in (SHAPES[:2] if quick else SHAPES)
+        for threads in THREADS
     }
-    wide, narrow = (machine.alone(memory, n, dtype) for dtype in ("float64", "float32"))
+    seconds = pd.DataFrame(found).T.unstack(sort=False)  # a row a shape, a column a name and number of threads
+    wide, narrow = (machine.alone(memory, n_images, dtype) for dtype in ("float64", "float32"))
     machine.publish(
         "scaling",
         f"{machine.described('numpy', 'torch')}. Medians of {turns} turns, small ones of {3 * turns}, float64, "
-        f"milliseconds an iteration: processor time on one core, wall time on two.\n\n{table(found)}\n\n"
-        f"A recorded fit of {n:,} images of 4 pixels takes at its peak, the images included, "
+        f"milliseconds an iteration: processor time on one core, wall time on two.\n\n{table(seconds)}\n\n"
+        f"A recorded fit of {n_images:,} images of 4 pixels takes at its peak, the images included, "
         f"{wide:.2f} times their float64 matrix, in float32 {narrow:.2f} (at most 3).",
         quick=quick,
     )
     if not quick:
-        picture(found, machine.DOCS / "performance-scaling.svg")
+        picture(seconds, machine.DOCS / "performance-scaling.svg")
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import machine
 import numpy as np
+import pandas as pd
 import yaml
 from machine import ROOT
 
@@ -257,16 +257,16 @@ def bare(file: Path, points: Iterable[tuple[int, float, int]], ITERS: int) -> fl
     return time.perf_counter() - start
 
 
-def row(way: str, results: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
+def row(way: str, results: dict[tuple[str, str], pd.DataFrame]) -> list[str]:
     """Return the cells of one way; stop where it doesn't reach dognet's weights."""
     _, name, target = WAYS[way]
     cells, distances = [f"({way}) {name}"], []
     for mode in machine.modes():
         runs, ours = results[mode, way], results[mode, "a"]
-        seconds, compiling = (median(run[part] for run in runs) for part in ("seconds", "compiling"))
-        times = median(run["seconds"] / our["seconds"] for run, our in zip(runs, ours, strict=True))
-        cells += [f"{seconds:.2f}" + (f", {compiling:.2f}" if compiling else ""), f"{times:.2f}"]
-        distances += [np.abs(run[W] - our[W]).max() for run, our in zip(runs, ours, strict=True) for W in ("W1", "W2")]
+        compiling = runs.compiling.median()
+        cells.append(f"{runs.seconds.median():.2f}" + (f", {compiling:.2f}" if compiling else ""))
+        cells.append(f"{(runs.seconds / ours.seconds).median():.2f}")
+        distances += [np.abs(difference).max() for W in ("W1", "W2") for difference in runs[W] - ours[W]]
     if not max(distances) <= 1e-6:
         sys.exit(f"({way}) ends {max(distances):.1e} away from dognet's weights, must be within 1e-6")
     return [*cells, f"{target:.2f}", f"{max(distances):.0e}"]
