@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -23,7 +21,7 @@ def warnings(tables: Sequence[tuple[str, pd.DataFrame]], white: float) -> list[s
     (train_file, train), (test_file, test) = tables
     lines = [line for file, table in tables for line in dark(file, table, white)]
     lines += odd_columns(train_file, train)
-    lines += odd_labels({file: table["label"].value_counts().to_dict() for file, table in tables})
+    lines += odd_labels(pd.DataFrame({file: table["label"].value_counts() for file, table in tables}).fillna(0))
     return [*lines, *duplicates(train_file, train, test_file, test)]
 
 
@@ -55,20 +53,16 @@ def odd_columns(file: str, table: pd.DataFrame) -> Iterator[str]:
         yield f"{file}: pixel columns with one value, neither black nor white, in all rows: {listed(constant)}"
 
 
-def odd_labels(counts: Mapping[str, Mapping[Any, int]]) -> Iterator[str]:
-    """Warn of labels that look the same or that only one file has; ``counts[file][label]`` is a number of rows."""
-    spellings: dict[str, dict[str, int]] = {}  # spellings[look][label] is a number of rows
-    for label, n in sum(map(Counter, counts.values()), Counter()).items():
-        spellings.setdefault(plain(label), {})[label] = n
-    for alike in spellings.values():
-        if len(alike) > 1:
-            yield f"{', '.join(counts)}: labels that look the same count as different: {with_rows(alike)}"
-    for file, rows in counts.items():
-        there = set(map(plain, rows))
-        lacking = {label: n for look, alike in spellings.items() if look not in there for label, n in alike.items()}
-        if lacking:
-            others = " and ".join(other for other in counts if other != file)
-            yield f"{file}: labels that are only in {others}: {with_rows(lacking)}"
+def odd_labels(rows: pd.DataFrame) -> Iterator[str]:
+    """Warn of labels that look the same or that only one file has; ``rows`` are counted by label (index) and file."""
+    looks = rows.index.map(plain)
+    same = looks.duplicated(keep=False)
+    for _, alike in rows[same].sum(axis=1).groupby(looks[same]):
+        yield f"{', '.join(map(str, rows))}: labels that look the same count as different: {with_rows(alike)}"
+    there = rows.groupby(looks).transform("any")
+    for file, other in zip(rows, reversed(rows.columns), strict=True):
+        if not there[file].all():
+            yield f"{file}: labels that are only in {other}: {with_rows(rows[other][~there[file]])}"
 
 
 def duplicates(train_file: str, train: pd.DataFrame, test_file: str, test: pd.DataFrame) -> Iterator[str]:
@@ -95,9 +89,10 @@ def plain(label: str) -> str:
         return text
 
 
-def with_rows(rows: Mapping[str, int]) -> str:
-    """Return labels with their numbers of rows, as an enumeration."""
-    return listed([f"{shortened(label)!r} ({n} row{'s' * (n > 1)})" for label, n in rows.items()])
+def with_rows(rows: pd.Series[float]) -> str:
+    """Return labels with their numbers of rows as an enumeration, the most frequent first."""
+    ordered = rows.sort_values(ascending=False, kind="stable")
+    return listed([f"{shortened(str(label))!r} ({n:.0f} row{'s' * (n > 1)})" for label, n in ordered.items()])
 
 
 def listed(words: Sequence[str]) -> str:
