@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -109,8 +110,6 @@ def publish(name: str, text: str, *, quick: bool) -> None:
     print(text)
     if quick:
         return
-    page = DOCS / "performance.md"
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(start)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+    page, marks = DOCS / "performance.md", f"(<!-- {name} -->\n).*(\n<!-- end of {name} -->)"
+    content = re.sub(marks, lambda found: found[1] + text + found[2], page.read_text("utf-8"), flags=re.DOTALL)
+    page.write_text(content, "utf-8")
