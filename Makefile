@@ -11,7 +11,8 @@ unexport VIRTUAL_ENV PYTHONPATH
 repro: $(VENV)/installed
 	dvc repro
 
-PYTEST := python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
+# a random.py of your own in the root must not hide Python's
+PYTEST := PYTHONSAFEPATH=1 python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test: $(VENV)/tests
 	$(PYTEST) -m "not slow"
@@ -48,7 +49,7 @@ PIN := uv pip compile pyproject.toml --quiet --all-extras --python-version 3.11 
 
 # no C is compiled; Hydra 1.3 needs the one package that exists as source only. Byte code: all cores compile it afterwards
 INSTALL := python -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: --no-binary antlr4-python3-runtime
-COMPILE := python -m compileall -qq -j 0 $(VENV)/lib || true
+COMPILE := python -P -m compileall -qq -j 0 $(VENV)/lib || true
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV), a minute or two, once"

@@ -272,12 +272,19 @@ def test_help_loads_nothing_heavy(run: Run) -> None:
     assert names & {"pandas", "hydra", "mlflow", "matplotlib", "scipy", "dvc", "joblib", "numpy"} == set()
 
 
-@pytest.mark.parametrize("words", ["--help", "ui --help", "ITERS=10 tracking_uri=none", "-m seed=1,2 plan=true"])
-def test_a_command_whose_reader_has_seen_enough_ends_quietly(run: Run, words: str) -> None:
-    answer = run("bash", "-c", f"dognet {words} | head -1; echo ${{PIPESTATUS[0]}}")
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "ui --help", "ITERS=10 tracking_uri=none", "-m seed=1,2 plan=true", "-sc install=bash", "report"],
+)
+def test_a_command_whose_reader_has_seen_enough_ends_quietly(run: Run, project: Path, words: str) -> None:
+    real = {"PYTHONPATH": str(project / "src"), "PYTHONUNBUFFERED": "1"}  # no fork, which has a buffer
+    if words == "report":
+        for study in ("one", "two"):
+            run("dognet", "--multirun", "seed=1", "ITERS=10", f"study={study}", "tracking_uri=none")
+    answer = run("bash", "-c", f"dognet {words} | head -1; echo ${{PIPESTATUS[0]}}", **real)
     assert answer.stderr == ""
     assert answer.stdout.splitlines()[-1] == "0"
-    answer = run("bash", "-c", f"(sleep 3; dognet {words}; echo $? >&2) | true")  # nobody reads any more
+    answer = run("bash", "-c", f"(sleep 1; dognet {words}; echo $? >&2) | true", **real)  # nobody reads
     assert answer.stderr == "0\n"
 
 

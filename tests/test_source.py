@@ -120,9 +120,10 @@ def test_a_stage_started_on_another_checkouts_code_says_so_in_one_line(project: 
         check_source(project)
 
 
-def test_a_file_in_the_projects_root_named_as_a_library_disturbs_no_stage(short: Path, run: Run) -> None:
-    for name in ("random", "mlflow", "numpy"):
+def test_a_file_in_the_projects_root_named_as_a_library_disturbs_no_command(short: Path, run: Run) -> None:
+    for name in ("random", "mlflow", "numpy", "socket", "pickle"):
         (short / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
     fresh = {"MLFLOW_TRACKING_URI": "none", "PYTHONPATH": str(short / "src")}  # no forks, which have the libraries
     run("dvc", "repro", **fresh)
     run("dognet", **fresh)
+    assert run("dognet", "--multirun", "seed=1,2", "study=two", **fresh).stderr == ""  # with the workers of joblib

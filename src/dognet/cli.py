@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import metadata
 from pathlib import Path
 
@@ -40,7 +42,7 @@ def main() -> None:
             return
         root = project_root()
         run_own_source(root)
-        find_home()
+        prepare_environment()
         if subcommand:
             run_subcommand(subcommand, words[1:], root)
         elif {"-h", "--help"} & set(words):
@@ -53,8 +55,9 @@ def main() -> None:
             run_hydra(words, root)
 
 
-def find_home() -> None:
-    """Let libraries work for a user without an entry in passwd and without a writable home, as in a container."""
+def prepare_environment() -> None:
+    """Let libraries work in any folder, also for a user without an entry in passwd or a writable home (container)."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # for processes that they start: a random.py in the root must not hide Python's
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = tempfile.gettempdir()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if it can't write its cache
@@ -67,7 +70,9 @@ def complete(words: Sequence[str], root: Path) -> None:
 
         from dognet.conf import VERSION_BASE
 
-        hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")(print)()
+        with redirect_stdout(io.StringIO()) as script:  # Hydra would print a traceback where the reader has ended
+            hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")(print)()
+        print(script.getvalue(), end="")
         return
     from dognet.help import choices
 

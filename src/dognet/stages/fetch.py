@@ -171,12 +171,11 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
 
 
 def bring_lecture(data: Lecture, root: Path) -> None:
-    """Bring the course's two CSVs into data/raw/lecture and check them."""
+    """Bring the course's two CSVs into data/raw/lecture, check them, and let DVC know them: `dvc push data.dvc` works."""
     names = {"simple_images_train.csv": data.train_sha256, "simple_images_test.csv": data.test_sha256}
     folder = root / RAW_LECTURE
     if not all((folder / name).is_file() for name in names):
-        pull = [sys.executable, "-P", "-m", "dvc", "pull", "data.dvc"]  # from the project's DVC remote, if it has one
-        subprocess.run(pull, cwd=root, stdin=subprocess.DEVNULL, capture_output=True)
+        dvc(root, "pull")  # from the project's DVC remote, if it has one
     if not all((folder / name).is_file() for name in names):
         download(data, folder, list(names))
     for name, expected in names.items():
@@ -185,6 +184,13 @@ def bring_lecture(data: Lecture, root: Path) -> None:
                 f"{folder / name}: not the course's file, its sha256 differs from the one in conf/data/: delete it, "
                 "then fetch again"
             )
+    dvc(root, "commit", "--force")
+
+
+def dvc(root: Path, *words: str) -> None:
+    """Let DVC do something with data.dvc; where it can't, the files are used all the same."""
+    command = [sys.executable, "-P", "-m", "dvc", *words, "data.dvc"]
+    subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def download(data: Lecture, folder: Path, names: list[str]) -> None:

@@ -211,8 +211,10 @@ def command(options: argparse.Namespace, root: Path) -> None:
     errors = [] if studies else ["no study has runs yet: dognet --multirun experiment=width"]
     for study in studies:
         try:
-            print(conclusion(write_report(study, root)), flush=True)
+            report = write_report(study, root)
         except (UserError, OSError) as error:  # the other studies are reported all the same
             errors.append(str(error))
+        else:
+            print(conclusion(report), flush=True)
     if errors:
         raise ReportError("\n".join(errors))

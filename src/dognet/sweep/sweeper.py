@@ -102,9 +102,10 @@ def conclude(study: str, root: Path) -> None:
     """Write the study's report, unless it is up to date, and print its answer."""
     try:
         written = report.current_report(study, root) or report.write_report(study, root, replace_complete=False)
-        print(report.conclusion(written), flush=True)
+        conclusion = report.conclusion(written)
     except (UserError, OSError) as error:  # these runs are not in the study's grid, or all have failed
-        print(f"no report: {error}")
+        conclusion = f"no report: {error}"
+    print(conclusion, flush=True)
 
 
 @contextmanager
