@@ -29,6 +29,7 @@ from dognet.runs.folder import finished as finished_run
 from dognet.runs.run import CURVE, ImagesId, curve_text
 from dognet.settings import Generated, Settings, TrainingSettings
 from dognet.stages.once import run_once
+from dognet.sweep import single
 
 
 def settings(**changes: Any) -> Settings:
@@ -172,7 +173,7 @@ def test_a_forced_training_that_fails_leaves_the_run_of_other_code(
 def test_a_picture_that_cannot_be_drawn_leaves_the_run_finished(finished: Path) -> None:
     (finished / "weights.svg").mkdir()
     with pytest.raises(OSError, match=r"weights\.svg"):
-        run_once(settings(force=True), finished.parents[3], draw=True)
+        single.train(settings(force=True, tracking_uri="none"), finished.parents[3], [])
     assert read_run(finished).finished
 
 

@@ -16,18 +16,11 @@ from dognet.stages.fetch import fetch
 from dognet.stages.train import train
 
 
-def run_once(
-    settings: Settings,
-    root: Path,
-    *,
-    callback: Callback | None = None,
-    overrides: Sequence[str] = (),
-    draw: bool = False,
-) -> Run:
+def run_once(settings: Settings, root: Path, *, callback: Callback | None = None, overrides: Sequence[str] = ()) -> Run:
     """Fetch the images, train and evaluate one run, and return it; a finished run is trained again only if forced.
 
     An error in training is saved in the folder (status ``failed``) and raised again. A mistake in the images leaves the
-    folder as it is, and a picture that can't be drawn leaves the run finished.
+    folder as it is.
     """
     folder = folders.runs_folder(root, settings.study) / folder_name(settings)
     identity = fetch(settings, root)
@@ -50,8 +43,4 @@ def run_once(
             if not replaced:
                 folders.fail(folder, settings, identity, manifest, error)
             raise
-        if draw:
-            from dognet.stages import plot  # imports matplotlib
-
-            plot.draw(folder, data)
         return folders.read_run(folder)

@@ -19,7 +19,7 @@ from dognet.tracking.sync import following
 
 
 def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
-    """Train and record one run, and print its metrics; a failed run is recorded before its error is raised.
+    """Train, draw and record one run, and print its metrics; a failed run is recorded before its error is raised.
 
     ``words`` are the command-line arguments that the settings come from.
     """
@@ -28,9 +28,13 @@ def train(settings: Settings, root: Path, words: Sequence[str]) -> None:
     began = now()
     with following(settings.study, settings.tracking_uri, root):
         with bar(settings.ITERS) as show:
-            run = run_once(settings, root, callback=show, overrides=kept(words), draw=True)
-        print(figures_table(run))
+            run = run_once(settings, root, callback=show, overrides=kept(words))
         trained_before = run.manifest.start is not None and run.manifest.start < began
+        if not trained_before:
+            from dognet.stages.plot import plot  # imports matplotlib
+
+            plot(run, root)
+        print(figures_table(run))
         print(os.path.relpath(run.folder) + (", already trained" if trained_before else ""), flush=True)
 
 
