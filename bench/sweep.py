@@ -5,7 +5,6 @@ The floor is half the sum of the bare training times of its runs: two cores, and
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import machine
 import pandas as pd
 from training import bare
 
+from dognet.runs.folder import ended_runs
+
 HIDDEN, STEPS = (1, 2, 3, 4, 8), (0.1, 0.3, 1)
 
 
@@ -33,17 +34,17 @@ def sweep(folder: Path, *words: str) -> float:
     return time.perf_counter() - start
 
 
-def spent(runs: Path, began: float, seconds: float, bare: float) -> dict[str, float]:
+def spent(runs: Path, began: float, seconds: float, trainings: float) -> dict[str, float]:
     """Return where the seconds of a sweep on two cores went, by what its runs say of themselves."""
-    said = [json.loads(file.read_text()) for file in runs.glob("*/run.json")]
-    starts = [datetime.fromisoformat(run["start"]).timestamp() for run in said]
-    first, last = min(starts), max(start + run["seconds"] for start, run in zip(starts, said, strict=True))
-    trained, read = (sum(run[name] for run in said) / 2 for name in ("seconds", "reading"))
+    said = pd.DataFrame(run.manifest.model_dump() for run in ended_runs(runs))
+    starts = said.start.map(datetime.fromisoformat).map(datetime.timestamp)
+    first, last = starts.min(), (starts + said.seconds).max()
+    trained, read = said.seconds.sum() / 2, said.reading.sum() / 2
     return {
-        "half the bare trainings": bare / 2,
+        "half the bare trainings": trainings / 2,
         "Python, Hydra, the grid, two workers: until the first run starts": first - began,
         "reading the images, once in each worker": read,
-        "the trainings: slower beside each other and the recording, with their curves": trained - read - bare / 2,
+        "the trainings: slower beside each other and the recording, with their curves": trained - read - trainings / 2,
         "between the trainings: figures, files, the next run; one worker at the end": last - first - trained,
         "after the last run: the report, the last ones recorded": began + seconds - last,
         "all together, at most 1.25": seconds,
