@@ -60,25 +60,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 @styled
-def curve(
-    iteration: ArrayLike,
-    train_loss: ArrayLike,
-    train_accuracy: ArrayLike,
-    validation_loss: ArrayLike | None = None,
-    validation_accuracy: ArrayLike | None = None,
-    *,
-    iteration_is: str,
-    baseline: float,
-) -> Figure:
+def curve(iteration: ArrayLike, *figures: ArrayLike, iteration_is: str, baseline: float) -> Figure:
     """Draw a run's loss (nats) above its accuracy (0 to 1) over its iterations, each of shape (points,).
 
-    The baseline, the accuracy of always giving the more frequent answer, is a line across the accuracies. The axis says
+    The figures are loss and accuracy on the training images, then on the validation images if there are any. The
+    baseline, the accuracy of always giving the more frequent answer, is a line across the accuracies. The axis says
     what an iteration is. Iterations and loss have log axes. Points that do not fit on an axis leave a gap, and the
     legend counts them.
     """
-    losses, shares = {"train": (iteration, train_loss)}, {"train": (iteration, train_accuracy)}
-    if validation_loss is not None and validation_accuracy is not None:
-        losses["validation"], shares["validation"] = (iteration, validation_loss), (iteration, validation_accuracy)
+    parts = ("train", "validation")
+    losses = {part: (iteration, loss) for part, loss in zip(parts, figures[::2], strict=False)}
+    shares = {part: (iteration, share) for part, share in zip(parts, figures[1::2], strict=False)}
     figure, (upper, lower) = sheet("Loss and accuracy", "", 488, (72, 92, 712, 240), (72, 292, 712, 440))
     lower.sharex(upper)
     plot(upper, losses, last=" {:.4g}")
