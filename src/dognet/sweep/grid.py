@@ -37,11 +37,17 @@ class PlannedRun:
     images: ImagesId
     test_sha256: str
     digest: str
+    written: int | None  # when its run.json was written; None if there was none
 
     @property
     def name(self) -> str:
         """The settings that distinguish it from the other runs."""
         return named(self.swept) or self.folder.name
+
+    @property
+    def ended(self) -> bool:
+        """Whether its run has ended since it was planned, finished or not."""
+        return folders.written_at(self.folder) not in (None, self.written)
 
     def run(self) -> Run | None:
         """Return the finished run in its folder, or None if there is none with this digest."""
@@ -209,6 +215,7 @@ def locate(fixed: list[str], grid: Sequence[tuple[dict[str, str], Settings]], ro
         test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
         folder = folders.runs_folder(root, settings.study) / folder_name(settings)
         name = digest(settings, identity, test_sha256)
-        points.setdefault(folder, PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name))
+        written = folders.written_at(folder)
+        points.setdefault(folder, PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name, written))
         assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
     return list(points.values())

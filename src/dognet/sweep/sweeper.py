@@ -29,7 +29,7 @@ from dognet.conf import composition, name_of, one_line
 from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
-from dognet.runs.folder import runs_folder, written_at
+from dognet.runs.folder import runs_folder
 from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
 from dognet.stages.train import cost_of
@@ -89,13 +89,11 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
 
 def processes(launcher: DictConfig) -> int | None:
     """Return how many runs the launcher does at a time; None if the cluster decides that."""
-    if launcher._target_.rpartition(".")[2] not in ("BasicLauncher", "JoblibLauncher"):
-        return None
-    if "n_jobs" not in launcher:
-        return 1
-    from joblib import effective_n_jobs
+    if "n_jobs" in launcher:
+        from joblib import effective_n_jobs
 
-    return int(effective_n_jobs(launcher.n_jobs))
+        return int(effective_n_jobs(launcher.n_jobs))
+    return 1 if launcher._target_.endswith(".BasicLauncher") else None
 
 
 def conclude(study: str, root: Path) -> None:
@@ -144,7 +142,6 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
     if hasattr(launcher, "joblib"):  # a worker whose sweep was killed before its first run would wait for ever
         launcher.joblib |= {"initializer": prepare_worker, "initargs": (os.getpid(),)}
         threading.excepthook = error_in_thread
-    before = {point: written_at(point.folder) for point in todo}
     errors: dict[PlannedRun, str | None] = {}
 
     def run(points: Sequence[PlannedRun]) -> bool:
@@ -160,17 +157,16 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
 
     at_a_time, left = processes(config.hydra.launcher) or 1, list(todo)
     while left and not run(left):
-        left = [point for point in left if written_at(point.folder) in (None, before[point])]
+        left = [point for point in left if not point.ended]
         for point in left[:at_a_time]:  # one of these was killed: run each alone, so that it harms no other
             run([point])
         left = left[at_a_time:]
     killed = "its process was killed, perhaps because memory ran out"
     changed = "its images or dognet's code have changed meanwhile: repeat the command"
-    ended = {point for point in todo if written_at(point.folder) not in (None, before[point])}
     return {
-        point: (point.failure() or errors.get(point) or changed) if point in ended else (errors.get(point) or killed)
+        point: errors.get(point) or (point.failure() or changed if point.ended else killed)
         for point in todo
-        if point not in ended or not point.run()  # with force, the old run may still be there
+        if not (point.ended and point.run())  # with force, the run of before may still be there
     }
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from dognet.interrupt import print_no_more
 from dognet.runs.digest import trajectory
-from dognet.runs.folder import ended_runs, written_at
+from dognet.runs.folder import ended_runs
 from dognet.runs.run import Run
 from dognet.stages.train import cost_of
 from dognet.sweep.grid import PlannedRun
@@ -126,12 +126,11 @@ def progress(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes
 
     def watch() -> None:
         try:
-            show(before, points, processes, ended)
+            show(todo, points, processes, ended)
         except BrokenPipeError:  # the runs go on
             print_no_more()
 
     ended = threading.Event()
-    before = {point: written_at(point.folder) for point in todo}
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
@@ -142,22 +141,22 @@ def progress(todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes
 
 
 def show(
-    before: dict[PlannedRun, int | None], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
+    todo: Sequence[PlannedRun], points: Sequence[PlannedRun], processes: int | None, ended: threading.Event
 ) -> None:
     """Look five times a second for runs that have ended, until ``ended`` is set."""
     amounts, n_points, table = cost_of_each(points), len(points), Table(points)
     ends: list[float] = []
     done: list[float] = []
     print(table.line("", {name: name for name in table.widths}, *FIGURES), flush=True)
-    last = False
-    while before and not last:
+    waiting, last = list(todo), False
+    while waiting and not last:
         last = ended.wait(0.2)
-        for point in [point for point, stamp in before.items() if written_at(point.folder) not in (None, stamp)]:
+        for point in [point for point in waiting if point.ended]:
             run, error = point.run(), point.failure()
             if run is None and error is None:
                 continue
-            del before[point]
-            count = f"{n_points - len(before)}/{n_points}"
+            waiting.remove(point)
+            count = f"{n_points - len(waiting)}/{n_points}"
             if run is None:
                 print(table.line(count, point.swept, f"failed: {error}"), flush=True)
                 continue
@@ -166,7 +165,7 @@ def show(
                 ends = [now - (run.manifest.seconds or 0)] * (processes or 1)
             ends.append(now)
             done.append(amounts[point])
-            left = [amounts[other] for other in before]
+            left = [amounts[other] for other in waiting]
             remaining = duration(seconds_left(ends, done, left, processes)) if left and sum(done) else ""
             print(table.line(count, point.swept, *figure_cells(run), f"{remaining:>9}"), flush=True)
 
