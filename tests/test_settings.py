@@ -195,9 +195,9 @@ def test_a_word_that_can_not_be_used_causes_no_further_messages() -> None:
         "method.batchSize=8,16 gives several values: "
         "a sweep needs --multirun, as in dognet --multirun method.batchSize=8,16"
     ]
-    assert refused("experiment") == ["'experiment' is not a setting: write name=value, as in seed=7"]
+    assert refused("seed") == ["'seed' is not a setting: write name=value, as in seed=7"]
     assert refused("foo=1", "foo=1", "experiment=nope", "seed=-1") == [
-        "experiment=nope is a study of many runs: dognet --multirun experiment=nope",
+        "experiment=nope: no such study, no study has a file: experiments/<study>/study.yaml",
         refused("foo=1")[0],
         "seed must be a whole number from 0 to 10^15, got -1",
     ]

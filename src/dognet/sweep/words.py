@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import OverrideParseException
 
 from dognet.conf import GROUPS, check_choice, name_of
-from dognet.errors import without_password
+from dognet.errors import UserError, without_password
 from dognet.settings import PLAIN_NAME, SettingsError, all_settings, bound, is_text, unknown_name
 from dognet.study import find_study, study_files
 
@@ -26,47 +26,43 @@ def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[lis
 
     ``experiment=width`` stands for the settings of that study; the other words override them.
     """
-    faults: list[str] = []
-    read: dict[str, str] = {}
-    wrong_files: set[str] = set()  # data, method or hydra, if the word that chooses the file can't be used
-    studies = [word for word in words if word.lstrip("+").startswith("experiment=")]
-    words = [word for word in words if word not in studies]
-    try:
-        words = [*words_of_study([word.partition("=")[2] for word in studies], root, multirun=multirun), *words]
-    except SettingsError as error:
-        faults.append(str(error))
-    for word in words:
+    read, faults = {}, []
+    given = {name_of(word): word for word in words}
+    wrong_files = set()  # data, method or hydra, if the word that chooses the file can't be used
+    if "experiment" in given:
         try:
-            name, text = read_word(word, root, multirun=multirun)
-            read[name] = text
+            study = words_of_study(given.pop("experiment").partition("=")[2], root, multirun=multirun)
+            given = {name_of(word): word for word in study} | given
+        except UserError as error:
+            faults.append(str(error))
+    for name, word in given.items():
+        try:
+            read[name] = read_word(word, root, multirun=multirun)
         except SettingsError as error:
             faults.append(str(error))
-            if name_of(word) in (*GROUPS, *KINDS, "hydra/launcher"):
-                wrong_files.add(group_of(word))
-    # the other settings of such a group depend on the file
-    return [word for word in read.values() if group_of(word) not in wrong_files], list(dict.fromkeys(faults))
+            if name in (*GROUPS, *KINDS, "hydra/launcher"):
+                wrong_files.add(group_of(name))
+    # what else is set there depends on that file
+    return [word for name, word in read.items() if group_of(name) not in wrong_files], faults
 
 
-def group_of(word: str) -> str:
-    """Return the part before the first point or slash of a word's setting."""
-    return re.split("[./]", name_of(word))[0]
+def group_of(name: str) -> str:
+    """Return the part of a setting's name before the first point or slash."""
+    return re.split("[./]", name)[0]
 
 
-def words_of_study(studies: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
-    """Return the settings of the study that ``experiment=`` names, if any."""
-    if not studies or studies[-1] in ("", "null"):
-        return []
-    if len(studies) > 1 or "," in studies[0]:
-        raise SettingsError(f"experiment={','.join(studies)}: one study at a time, each has a grid of its own")
+def words_of_study(name: str, root: Path, *, multirun: bool) -> list[str]:
+    """Return the settings of the study that ``experiment=`` names."""
+    if "," in name:
+        raise SettingsError(f"experiment={name}: one study at a time, each has a grid of its own")
+    study = find_study(name, root)
     if not multirun:
-        raise SettingsError(
-            f"experiment={studies[0]} is a study of many runs: dognet --multirun experiment={studies[0]}"
-        )
-    return find_study(studies[0], root).words()
+        raise SettingsError(f"experiment={name} is a study, so many runs: dognet --multirun experiment={name}")
+    return study.words()
 
 
-def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
-    """Check a word; return the name of its setting, and the word in Hydra's syntax."""
+def read_word(word: str, root: Path, *, multirun: bool) -> str:
+    """Return a word as Hydra is to read it."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
     if not sign or word.startswith(("-", "=", ",")) or word.endswith(("=", ",")):
@@ -74,7 +70,7 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
     if "${" in value:
         raise SettingsError(f"{word}: ${{…}} is not replaced here, write the value itself")
     if name.startswith(HYDRAS):
-        return name, hydras(word, name, value)
+        return launchers(word, name, value)
     if name in KINDS:
         group, _, own = name.partition(".")
         raise SettingsError(f"{word}: the {own} is set by a file in conf/{group}/, which {group}=<name> chooses")
@@ -87,20 +83,19 @@ def read_word(word: str, root: Path, *, multirun: bool) -> tuple[str, str]:
         check_choice(name, override.value())
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
-    group = name.partition(".")[0]
-    return name, f"{'++' if group != name else ''}{name}={value}"  # ++: images and methods check their settings
+    return f"{'++' if '.' in name else ''}{name}={value}"  # ++: images and method say what settings they have
 
 
-def hydras(word: str, name: str, value: str) -> str:
-    """Check a word that sets one of Hydra's own settings: only the launcher's are allowed, so that none runs code."""
-    launcher = name == "hydra/launcher" or name.startswith(("hydra.launcher.", "hydra.sweeper.params"))
-    if not launcher and (name, value) != ("hydra/sweeper", "study"):
+def launchers(word: str, name: str, value: str) -> str:
+    """Return a word that sets one of Hydra's own settings; only the launcher's are allowed, so no word starts code."""
+    if name != "hydra/launcher" and not name.startswith("hydra.launcher."):
         raise SettingsError(
             f"{word}: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set here"
         )
-    if name != "hydra/launcher" and parse(word).is_sweep_override():
-        raise SettingsError(f"{word}: a setting of the launcher takes one value")
-    is_name = isinstance(parse(word).value(), str) and PLAIN_NAME.fullmatch(value)  # null is none
+    override = parse(word)
+    if override.is_sweep_override():
+        raise SettingsError(f"{word}: a setting of the launcher has one value")
+    is_name = isinstance(override.value(), str) and PLAIN_NAME.fullmatch(value)  # null is none
     if "_target_" in word or (name == "hydra/launcher" and not is_name):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")
     return word
