@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -427,6 +428,25 @@ def test_a_study_may_sweep_the_settings_of_images_and_method(tmp_path: Path, nam
     path.parent.mkdir(parents=True)
     path.write_text(f"hydra: {{sweeper: {{params: {{{name}: '1,2'}}}}}}\n")
     assert read_study(path).swept == {name: "1,2"}
+    path.write_text(f"{name}: 1\nhydra: {{sweeper: {{params: {{ITERS: '1,2'}}}}}}\n")
+    assert read_study(path).fixed == {name: "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("itters: 3\nhydra: {sweeper: {params: {seed: 1}}}", "no setting itters: did you mean ITERS?"),
+        ("force: true\nhydra: {sweeper: {params: {seed: 1}}}", "force is not a setting of a study: the command line"),
+        ("hydra: {sweeper: {params: {seed: 1}}, launcher: joblib}", "a study has its grid under hydra.sweeper.params,"),
+        ("solved: 2\nhydra: {sweeper: {params: {seed: 1}}}", "solved must be a test accuracy above 0 and at most 1"),
+    ],
+)
+def test_what_does_not_belong_into_a_study_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "own" / "study.yaml"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"study.yaml: {re.escape(message)}"):
+        read_study(path)
 
 
 def test_a_study_and_a_path_are_taken_as_written_too(conf: Path) -> None:

@@ -14,14 +14,15 @@ A study holds nothing else, so running a stranger's study runs none of their cod
 
 from __future__ import annotations
 
-import difflib
 import itertools
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dognet.errors import UserError
-from dognet.settings import PLAIN_NAME, TrainingSettings, as_written, bound, is_sweepable
+from dognet.settings import PLAIN_NAME, all_settings, as_written, bound, is_sweepable, unknown_name
 
 SOLVED = 0.99  # a run with at least this test accuracy solves the task, unless the study sets another threshold
 
@@ -59,53 +60,42 @@ def find_study(name: str, root: Path) -> Study:
 
 def read_study(path: Path) -> Study:
     """Read a study file and check that it holds settings and a grid, and nothing else."""
-    values, name = as_written(path), path.parent.name
+    fixed, name = as_written(path), path.parent.name
     if not PLAIN_NAME.fullmatch(name):
         raise UserError(f"{path}: a study's folder must be {bound('study')}")
-    match values:
-        case {"hydra": {"sweeper": {"params": dict(grid), **other_sweeper}, **other_hydra}, **fixed}:
-            strange = [f"hydra.sweeper.{key}" for key in other_sweeper] + [f"hydra.{key}" for key in other_hydra]
+    match fixed.pop("hydra", None):
+        case {"sweeper": {"params": dict(grid), **others}, **more} if not others and not more:
+            solved = fixed.pop("solved", str(SOLVED))
         case _:
-            raise UserError(f"{path}: a study has its grid under hydra.sweeper.params, as in seed: 1,2,3")
-    solved = check_solved(path, fixed.pop("solved", str(SOLVED)))
-    check_names(path, fixed, grid, strange)
-    if twice := fixed.keys() & grid.keys():
-        raise UserError(f"{path}: {min(twice)} appears twice, above the grid and in it")
-    for key, value in [*fixed.items(), *grid.items()]:
+            raise UserError(f"{path}: a study has its grid under hydra.sweeper.params, as in seed: 1,2,3, nothing else")
+    check_names(path, fixed, grid)
+    for key, value in [("solved", solved), *fixed.items(), *grid.items()]:
         if not isinstance(value, str) or "${" in value or value != (value.strip(",") or None):
             raise UserError(
                 f"{path}: {key} must be a plain value, or in the grid several separated by commas, no brackets, "
                 f"got {value!r}"
             )
     question, *notes = header(path) or [f"What do the runs of {name} show?"]
-    return Study(name, path, question, tuple(notes), fixed, grid, solved)
+    return Study(name, path, question, tuple(notes), fixed, grid, check_solved(path, solved))
 
 
-def check_solved(path: Path, value: Any) -> float:
-    """Return the test accuracy that counts as solved."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 0 < number <= 1:
-        raise UserError(f"{path}: solved must be a test accuracy above 0 and at most 1, got {value!r}")
-    return number
-
-
-def check_names(path: Path, fixed: dict[str, Any], grid: dict[str, Any], strange: list[str]) -> None:
-    """Raise UserError if a name is not a setting of the runs."""
-    settings = list(TrainingSettings.model_fields)
+def check_names(path: Path, fixed: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
+    """Raise UserError unless each name is a setting of the runs, and is there once."""
     for key in [*fixed, *grid]:
-        if not is_sweepable(key) and (near := difflib.get_close_matches(key, settings, n=1)):
-            raise UserError(f"{path}: no setting {key}: did you mean {near[0]}?")
-        if key in fixed and key.partition(".")[0] == "data":
-            raise UserError(f"{path}: {key} belongs under hydra.sweeper.params, with one value or several")
-    strange = strange + [key for key in fixed if not is_sweepable(key)]
-    strange += [f"hydra.sweeper.params.{key}" for key in grid if not is_sweepable(key)]
-    if strange:
-        raise UserError(
-            f"{path}: {', '.join(strange)} is not allowed: a study holds {', '.join(settings)}, solved, a grid"
-        )
+        if key in fixed.keys() & grid.keys():
+            raise UserError(f"{path}: {key} is there twice, above the grid and in it")
+        if key in all_settings() and not is_sweepable(key):
+            raise UserError(f"{path}: {key} is not a setting of a study: the command line sets it")
+        if not is_sweepable(key):
+            raise UserError(f"{path}: {unknown_name(key)}")
+
+
+def check_solved(path: Path, solved: str) -> float:
+    """Return the test accuracy that counts as solved."""
+    with suppress(ValueError):
+        if 0 < float(solved) <= 1:
+            return float(solved)
+    raise UserError(f"{path}: solved must be a test accuracy above 0 and at most 1, got {solved!r}")
 
 
 def header(path: Path) -> list[str]:
