@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POINTS = 120  # of a curve: more points took half of the recording time, and the page looked no better
 WITHOUT_SEED = "settings"  # the tag shared by runs that differ only in their seed
-NOT_SHOWN = {"pixels", "train_sha256", "validation_sha256"}  # of the images: not recorded as parameters
+HASHES = {"train_sha256", "validation_sha256"}  # of the images: tags, no parameters
 Identity = tuple[str, str]  # the tag by which MLflow knows a run, and its value
 
 
@@ -62,8 +62,8 @@ def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> st
 
 
 def params(run: Run) -> dict[str, str]:
-    """Return the run's settings and those of its images."""
-    images = run.images.model_dump(exclude=NOT_SHOWN, exclude_none=True)
+    """Return the run's settings and what made its images."""
+    images = run.images.model_dump(exclude={"pixels", *HASHES}, exclude_none=True)
     values = run.settings.training() | {f"data.{name}": value for name, value in images.items()}
     return {name: str(value) for name, value in values.items()}
 
@@ -96,21 +96,16 @@ def tags(run: Run) -> dict[str, str]:
     """Return what the run is and where it comes from."""
     manifest, provenance = run.manifest, run.manifest.provenance
     values = {
-        "study": manifest.study,
+        **manifest.model_dump(include={"study", "trajectory", "continued_from", "error", "test_sha256"}),
+        **run.images.model_dump(include=HASHES),
+        **provenance.model_dump(exclude={"versions"}),
+        **{f"version.{name}": version for name, version in provenance.versions.items()},
         "folder": run.folder.name,
         WITHOUT_SEED: run_name(run.settings, run.images, omit="seed"),
         "iteration": run.settings.method.build().iteration,
-        "trajectory": manifest.trajectory,
-        "continued_from": manifest.continued_from,
-        "error": manifest.error,
         "infinite_loss": infinite_loss(run) if run.finished else None,
         "overrides": " ".join(manifest.overrides) or None,
         "data": run.images.source,
-        "train_sha256": run.images.train_sha256,
-        "validation_sha256": run.images.validation_sha256,
-        "test_sha256": manifest.test_sha256,
-        **provenance.model_dump(exclude={"versions"}),
-        **{f"version.{name}": version for name, version in provenance.versions.items()},
         "mlflow.source.name": "dvc repro" if manifest.study == PIPELINE.name else "dognet",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": provenance.git_commit,
@@ -131,12 +126,11 @@ def datasets(run: Run) -> list[DatasetInput]:
     """Return the train, the validation and the test images."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    hashes = {"train": run.images.train_sha256, "test": run.manifest.test_sha256 or ""}
-    if run.images.validation_sha256:
-        hashes["validation"] = run.images.validation_sha256
+    hashes = {"train": run.images.train_sha256, "validation": run.images.validation_sha256}
     inputs = []
-    for part, sha256 in hashes.items():
-        source = json.dumps({"uri": f"data/{run.images.source}/{part}.csv"})
-        tag = InputTag("mlflow.data.context", part)
-        inputs.append(DatasetInput(Dataset(part, sha256[:36], "local", source), [tag]))
+    for part, sha256 in {**hashes, "test": run.manifest.test_sha256}.items():
+        if sha256:
+            source = json.dumps({"uri": f"data/{run.images.source}/{part}.csv"})
+            tag = InputTag("mlflow.data.context", part)
+            inputs.append(DatasetInput(Dataset(part, sha256[:36], "local", source), [tag]))
     return inputs
