@@ -212,10 +212,9 @@ class Store:
     def find_whole(self, run: Run) -> str | None:
         """Return MLflow's id of the run if it is completely recorded, even if it was deleted there since."""
         tag, value = entry.identity(run.folder, run.manifest)
-        for found in self.search(run.manifest.study, f"tags.{tag} = '{value}' and attributes.status != 'RUNNING'"):
-            if until(found) >= entry.start_time(run.manifest):
-                return str(found.info.run_id)
-        return None
+        whole = self.search(run.manifest.study, f"tags.{tag} = '{value}' and attributes.status != 'RUNNING'")
+        start = entry.start_time(run.manifest)
+        return next((str(found.info.run_id) for found in whole if until(found) >= start), None)
 
     def find_unfinished(self, run: Run) -> str | None:
         """Return MLflow's id of the run if an interrupted or refused recording left it incomplete.
@@ -224,11 +223,11 @@ class Store:
         """
         same = None
         query = f"tags.folder = '{run.folder.name}' and attributes.status != 'FINISHED'"
-        for info in [found.info for found in self.search(run.manifest.study, query)]:
-            if info.lifecycle_stage == "active" and info.start_time == entry.times(run)[0]:
-                same = str(info.run_id)
-            elif info.lifecycle_stage == "active":
-                self.client.delete_run(info.run_id)
+        for found in self.client.search_runs([self.experiment(run.manifest.study)], query):  # without deleted ones
+            if found.info.start_time == entry.times(run)[0]:
+                same = str(found.info.run_id)
+            else:
+                self.client.delete_run(found.info.run_id)
         return same
 
     def fill(self, run_id: str, run: Run) -> None:
