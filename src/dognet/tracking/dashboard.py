@@ -11,7 +11,7 @@ import itertools
 import json
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,16 +39,12 @@ def save(store: Store, study: str) -> None:
     with suppress(StoreError), store.writing():
         experiment = store.experiment(study)
         runs = [run.data for run in store.client.search_runs([experiment], max_results=1000)]
-        varied = varied_settings([run.params for run in runs])
         present = store.client.get_experiment(experiment).tags
-        figures = figures_of(runs)
-        low = any(run.metrics.get("final/train_loss", 1) < LOW for run in runs)
-        states = compare(varied, figures, low), average(varied, figures, low, runs)
-        for (key, name), state in zip(DASHBOARDS.items(), states, strict=True):
+        for (key, name), state in zip(DASHBOARDS.items(), (compare(runs), average(runs)), strict=True):
             packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
             tag, now = f"mlflow.sharedViewState.{key}", round(1000 * time.time())
             if packed not in present.get(tag, ""):
-                first = figures[0].partition("/")[2].replace("_", " ")
+                first = figures_of(runs)[0].partition("/")[2].replace("_", " ")
                 view = {
                     "name": f"dognet: {name}, the lowest {first} first",
                     "createdAt": now,
@@ -58,10 +54,10 @@ def save(store: Store, study: str) -> None:
                 store.client.set_experiment_tag(experiment, tag, json.dumps(view))
 
 
-def varied_settings(params: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+def varied_settings(runs: Sequence[RunData]) -> dict[str, list[str]]:
     """Return the settings in which runs differ, with their values; those of the training first, in their order."""
-    names = [*TrainingSettings.model_fields, *sorted({name for run in params for name in run})]
-    values = {name: sorted({run.get(name, "") for run in params}) for name in names}
+    names = [*TrainingSettings.model_fields, *sorted({name for run in runs for name in run.params})]
+    values = {name: sorted({run.params.get(name, "") for run in runs}) for name in names}
     return {name: found for name, found in values.items() if len(found) > 1}
 
 
@@ -83,58 +79,56 @@ def address(base: str, experiment: str, key: str) -> str:
     return f"{base}/#/experiments/{experiment}/runs?{view}"
 
 
-def compare(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool = True) -> JSON:
-    """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings.
-
-    If ``low``, the losses are so low that they need a log axis.
-    """
-    loss, pair = figures[0], [figures[0], TEST_ACCURACY]
-    first, *others = shared(varied, figures, low)
+def compare(runs: Sequence[RunData]) -> JSON:
+    """Return the dashboard of all runs: curves, parallel coordinates, contour and scatter over the varied settings."""
+    loss, varied = figures_of(runs)[0], varied_settings(runs)
+    first, *others = shared(runs)
     of_all_runs = [name for name, values in varied.items() if "" not in values]  # a run without one would have no line
     charts = [
         first,  # the train loss, and beside it, in sight without scrolling, the settings
-        chart("PARALLEL", "train", selectedParams=of_all_runs, selectedMetrics=pair, showAllRuns=True),
+        chart("PARALLEL", "train", selectedParams=of_all_runs, selectedMetrics=[loss, TEST_ACCURACY], showAllRuns=True),
         *others,
-        *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(loss)) for x in axes(varied) or [axis("seed", "PARAM")]),
+        *(chart("SCATTER", PAIRS, xaxis=x, yaxis=axis(loss)) for x in axes(runs) or [axis("seed", "PARAM")]),
         chart("SCATTER", PAIRS, xaxis=axis(loss), yaxis=axis(TEST_LOSS)),
     ]
-    return page(charts, varied, figures, groupBy=None)
+    return page(charts, runs, groupBy=None)
 
 
-def average(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool, runs: Sequence[RunData]) -> JSON:
+def average(runs: Sequence[RunData]) -> JSON:
     """Return the dashboard of groups of runs that differ in their seed only: the mean, and the band they lie in.
 
     If several settings vary, a group is named by one tag: the list of runs has no room for all their names.
     """
-    settings = [name for name in varied if name != "seed"]
+    settings = [name for name in varied_settings(runs) if name != "seed"]
     mode, key = ("param", settings[0]) if len(settings) == 1 else ("tag", WITHOUT_SEED)
     groups = {(run.params if mode == "param" else run.tags).get(key) for run in runs}
     closed = {f"{mode}.{key}.{group}": False for group in sorted(map(str, groups))[:100]}
-    bars = [chart("BAR", "final", metricKey=name) for name in (figures[0], TEST_LOSS, TEST_ACCURACY)]
+    bars = [chart("BAR", "final", metricKey=name) for name in (figures_of(runs)[0], TEST_LOSS, TEST_ACCURACY)]
     grouping = {"aggregateFunction": "average", "groupByKeys": [{"mode": mode, "groupByData": key}]}
-    return page([*shared(varied, figures, low), *bars], varied, figures, groupBy=grouping, groupsExpanded=closed)
+    return page([*shared(runs), *bars], runs, groupBy=grouping, groupsExpanded=closed)
 
 
-def axes(varied: Mapping[str, list[str]]) -> list[JSON]:
-    """Return the axes of the first two settings, except the seeds, that vary and are numbers."""
+def axes(runs: Sequence[RunData]) -> list[JSON]:
+    """Return the axes of the first two settings that vary and are numbers, the seeds aside."""
     found = []
-    for name, values in varied.items():
+    for name, values in varied_settings(runs).items():
         with suppress(ValueError):
             if name not in SEEDS and [float(value) for value in values]:
                 found.append(axis(name, "PARAM"))
     return found[:2]
 
 
-def shared(varied: Mapping[str, list[str]], figures: Sequence[str], low: bool) -> list[JSON]:
+def shared(runs: Sequence[RunData]) -> list[JSON]:
     """Return the charts of both dashboards: curves over iterations, and the final loss over two settings that vary."""
-    same = {"xAxisScaleType": "log", "lineSmoothness": 0}
+    figures, same = figures_of(runs), {"xAxisScaleType": "log", "lineSmoothness": 0}
+    loss_scale = "log" if any(run.metrics.get("final/train_loss", 1) < LOW for run in runs) else "linear"
     charts = [
         chart("LINE", part, metricKey=name, selectedMetricKeys=[name], scaleType=scale, **same)
         for part in ("train", "validation")
         if f"final/{part}_loss" in figures
-        for name, scale in ((f"{part}/loss", "log" if low else "linear"), (f"{part}/accuracy", "linear"))
+        for name, scale in ((f"{part}/loss", loss_scale), (f"{part}/accuracy", "linear"))
     ]
-    pairs = itertools.pairwise(axes(varied))
+    pairs = itertools.pairwise(axes(runs))
     return [*charts, *(chart("CONTOUR", PAIRS, xaxis=x, yaxis=y, zaxis=axis(figures[0])) for x, y in pairs)]
 
 
@@ -149,12 +143,12 @@ def chart(kind: str, section: str, **options: object) -> JSON:
     return {**own, "runsCountToCompare": 100, "deleted": False, "isGenerated": False, **options}
 
 
-def page(charts: list[JSON], varied: Mapping[str, list[str]], figures: Sequence[str], **options: object) -> JSON:
+def page(charts: list[JSON], runs: Sequence[RunData], **options: object) -> JSON:
     """Return the page of these charts beside the table of all runs.
 
     The table's columns are the varied settings, the figures, then the settings that are the same in all runs.
     """
-    shown = [f"metrics.`{name}`" for name in figures]
+    varied, shown = varied_settings(runs), [f"metrics.`{name}`" for name in figures_of(runs)]
     settings = [f"params.`{name}`" for name in dict.fromkeys([*varied, *TrainingSettings.model_fields])]
     columns = [*settings[: len(varied)], *shown, *settings[len(varied) :]]
     used = {one["metricSectionId"] for one in charts}
