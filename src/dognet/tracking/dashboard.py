@@ -45,13 +45,8 @@ def save(store: Store, study: str) -> None:
             tag, now = f"mlflow.sharedViewState.{key}", round(1000 * time.time())
             if packed not in present.get(tag, ""):
                 first = figures_of(runs)[0].partition("/")[2].replace("_", " ")
-                view = {
-                    "name": f"dognet: {name}, the lowest {first} first",
-                    "createdAt": now,
-                    "updatedAt": now,
-                    "state": packed,
-                }
-                store.client.set_experiment_tag(experiment, tag, json.dumps(view))
+                view = {"name": f"dognet: {name}, the lowest {first} first", "createdAt": now, "updatedAt": now}
+                store.client.set_experiment_tag(experiment, tag, json.dumps(view | {"state": packed}))
 
 
 def varied_settings(runs: Sequence[RunData]) -> dict[str, list[str]]:
@@ -139,8 +134,8 @@ def axis(key: str, kind: str = "METRIC") -> JSON:
 
 def chart(kind: str, section: str, **options: object) -> JSON:
     """Return a chart of up to 100 runs."""
-    own = {"uuid": hash_of({"kind": kind, **options}), "type": kind, "metricSectionId": section}
-    return {**own, "runsCountToCompare": 100, "deleted": False, "isGenerated": False, **options}
+    uuid = hash_of({"kind": kind, **options})
+    return {"uuid": uuid, "type": kind, "metricSectionId": section, "runsCountToCompare": 100, **options}
 
 
 def page(charts: list[JSON], runs: Sequence[RunData], **options: object) -> JSON:
@@ -154,7 +149,6 @@ def page(charts: list[JSON], runs: Sequence[RunData], **options: object) -> JSON
     used = {one["metricSectionId"] for one in charts}
     sections = [
         {"uuid": name, "name": name, "columns": in_a_row, "display": name in used, "isReordered": True}
-        | {"deleted": False, "isGenerated": False}
         for name, in_a_row in SECTIONS.items()
         if name in {*used, "final"}  # the page would add final by itself
     ]
@@ -168,6 +162,5 @@ def page(charts: list[JSON], runs: Sequence[RunData], **options: object) -> JSON
         "compareRunCharts": charts,
         "compareRunSections": sections,
         "isAccordionReordered": True,
-        "useGroupedValuesInCharts": True,
         **options,
     }
