@@ -24,7 +24,7 @@ from dognet.errors import UserError
 from dognet.runs.digest import hash_of
 from dognet.runs.folder import RunError, read_run
 from dognet.runs.run import Run
-from dognet.study import read_study, study_files
+from dognet.study import find_study
 from dognet.tracking import entry
 from dognet.tracking.address import (
     REBUILD,
@@ -145,20 +145,19 @@ class Store:
 
         The study's question becomes its description, unless it has one.
         """
-        if study not in self.experiments:
-            found = self.client.get_experiment_by_name(study)
-            if found is None:
-                kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is one for language models
-                place = artifact_location(self.uri, self.root, study)
-                found = self.client.get_experiment(self.client.create_experiment(study, place, kind))
-            self.experiments[study] = found.experiment_id
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            if NOTE not in found.tags:
-                with suppress(KeyError, UserError):  # a study without a file, or with a broken one
-                    question = read_study(study_files(self.root)[study]).question
-                    self.client.set_experiment_tag(found.experiment_id, NOTE, question)
-        return self.experiments[study]
+        if study in self.experiments:
+            return self.experiments[study]
+        found = self.client.get_experiment_by_name(study)
+        if found is None:
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is a language model's
+            place = artifact_location(self.uri, self.root, study)
+            found = self.client.get_experiment(self.client.create_experiment(study, place, kind))
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        if NOTE not in found.tags:
+            with suppress(UserError):  # a study without a file, or with a broken one
+                self.client.set_experiment_tag(found.experiment_id, NOTE, find_study(study, self.root).question)
+        return self.experiments.setdefault(study, found.experiment_id)
 
     def studies(self) -> dict[str, str]:
         """Return the experiments that have runs, by name, the latest first."""
