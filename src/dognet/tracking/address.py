@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import http
+import http.client
 import os
 import re
 from pathlib import Path
@@ -12,7 +12,8 @@ from filelock import Timeout
 
 from dognet.errors import UserError, without_password
 
-SERVERS, DATABASES = ("http", "https", "databricks"), ("postgresql", "mysql", "mssql")
+KINDS = ("http", "https", "postgresql", "mysql", "mssql")  # of stores besides SQLite files
+PROXY = re.compile(r"(?:^|failed with error code )(\d{3}) (?:\w+ Error|!= 200)")  # as MLflow quotes its answer
 REBUILD = "delete it, and `dognet sync` rebuilds it from the run folders"
 
 
@@ -31,22 +32,22 @@ class RefusedError(StoreError):
 def locate(tracking_uri: str | None, root: Path) -> str:
     """Return the URI of the store: the setting, else $MLFLOW_TRACKING_URI, else mlflow.db in ``root``; absolute."""
     uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db").strip()
-    kind = uri.partition(":")[0].partition("+")[0].lower()
+    kind = uri.partition(":")[0].partition("+")[0]
     if uri.startswith("sqlite:///"):
         file = re.sub("^/~", "~", uri.removeprefix("sqlite:///"))
         return f"sqlite:///{(root / os.path.expanduser(file)).resolve()}"
-    if re.search(r"\s", uri) and ("@" in uri or kind in SERVERS + DATABASES):
+    if re.search(r"\s", uri) and ("@" in uri or kind in KINDS):
         raise AddressError("tracking_uri has a blank: in a user's name or a password write %20")
-    if uri in ("none", "databricks") or ("://" in uri and kind in SERVERS + DATABASES and has_place(uri)):
+    if uri == "none" or ("://" in uri and kind in KINDS and has_place(uri)):
         return uri.rstrip("/")
     shown = without_password(uri)
     raise AddressError(f"tracking_uri {shown} is not a store that MLflow can write: {advice(shown)}")
 
 
 def has_place(uri: str) -> bool:
-    """Return whether a URI's host and port are valid."""
-    try:  # a database's password may hold characters that end a host
-        port = urlsplit(uri if uri.startswith(SERVERS) else without_password(uri)).port
+    """Return whether a URI's host and port can be read."""
+    try:  # a database's password may hold signs that end a host
+        port = urlsplit(uri if uri.startswith("http") else without_password(uri)).port
     except ValueError:
         return False
     return port != 0
@@ -77,7 +78,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 def artifact_location(uri: str, root: Path, study: str) -> str | None:
     """Return where a study's artifacts go; None on a server, which decides that itself."""
-    if uri.startswith(SERVERS):
+    if uri.startswith("http"):
         return None
     file = sqlite_file(uri)
     return ((file.parent if file else root.resolve()) / "mlartifacts" / study).as_uri()
@@ -92,11 +93,8 @@ def failure(uri: str, error: BaseException) -> StoreError:
 def status(error: BaseException) -> int | None:
     """Return the HTTP status that belongs to an exception, even if the store is not a server; None if there is none."""
     from mlflow.exceptions import MlflowException
-    from requests import HTTPError
 
-    if isinstance(error, HTTPError) and error.response is not None:
-        return int(error.response.status_code)
-    if match := re.search(r"failed with error code (\d{3}) != 200", str(error)):
+    if match := PROXY.search(str(error)):
         return int(match[1])
     return int(error.get_http_status_code()) if isinstance(error, MlflowException) else None  # type: ignore[no-untyped-call]
 
@@ -116,7 +114,6 @@ def reason(error: BaseException) -> str:
         return "you may only read this file"
     if "malformed" in text or "not a database" in text:
         return f"the file is damaged: {REBUILD}"
-    code = status(error)
-    if code in set(http.HTTPStatus) and ("Response body" in text or "Response text" in text or code == 413):
-        return f"{code} {http.HTTPStatus(code).phrase}"  # the body is a proxy's page
+    if match := PROXY.search(text):  # what follows is its page
+        return f"{match[1]} {http.client.responses.get(int(match[1]), '')}"
     return text.splitlines()[0].strip()

@@ -28,7 +28,6 @@ from dognet.study import find_study
 from dognet.tracking import entry
 from dognet.tracking.address import (
     REBUILD,
-    SERVERS,
     AddressError,
     RefusedError,
     StoreError,
@@ -118,7 +117,7 @@ class Store:
         with self.writing():
             if self.file:
                 prepare(self.file)
-            elif not uri.startswith(SERVERS):  # MLflow itself would try a silent database for minutes
+            elif not uri.startswith("http"):  # MLflow itself would try a silent database for minutes
                 create_engine(uri, poolclass=NullPool).connect().close()
             self.client = MlflowClient(tracking_uri=uri)
             for one in self.client.search_experiments(ViewType.ALL):  # a store that fails must fail here
