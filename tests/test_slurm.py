@@ -47,6 +47,7 @@ SlurmdPidFile={folder}/node.pid
 MailProg=/bin/true
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2
 PartitionName=all Nodes=ALL Default=YES State=UP
+KillWait=120
 """
 
 
@@ -205,7 +206,7 @@ def test_a_sweep_that_is_ended_cancels_its_jobs_and_resumes(
         assert bool(jobs(cluster)) == (how == signal.SIGKILL)
         before = finished(project)
     sweep = start(command, cluster)
-    assert sweep.wait() == 0, sweep.output()
+    assert sweep.wait(100) == 0, sweep.output()  # SLURM alone would take KillWait to end the jobs that were left
     resumed = re.search(r"9 runs, (\d) finished, (\d) to do", sweep.output())
     assert resumed
     assert int(resumed[1]) >= len(before)  # a job that was left may have finished another

@@ -83,7 +83,7 @@ def check_names(path: Path, fixed: Mapping[str, Any], grid: Mapping[str, Any]) -
     """Raise UserError unless each name is a setting of the runs, and is there once."""
     for key in [*fixed, *grid]:
         if key in fixed.keys() & grid.keys():
-            raise UserError(f"{path}: {key} is there twice, above the grid and in it")
+            raise UserError(f"{path}: {key} appears twice, above the grid and in it")
         if key in all_settings() and not is_sweepable(key):
             raise UserError(f"{path}: {key} is not a setting of a study: the command line sets it")
         if not is_sweepable(key):

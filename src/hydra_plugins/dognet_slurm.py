@@ -63,9 +63,12 @@ class SlurmLauncher(Launcher):
 
 
 def cancel(name: str) -> None:
-    """Cancel the jobs of this name and wait for their end; submitit's jobs ignore SIGTERM, so kill them."""
-    subprocess.run(["scancel", f"--name={name}", "--state=PENDING"])
-    subprocess.run(["scancel", f"--name={name}", "--signal=KILL", "--full"])
+    """Cancel the jobs of this name and wait for their end.
+
+    Submitit's jobs ignore the SIGTERM that cancels them, and SLURM then waits half a minute: SIGHUP ends them at once.
+    """
+    for how in (["--state=PENDING"], ["--signal=HUP", "--full"], []):
+        subprocess.run(["scancel", f"--name={name}", *how], capture_output=True)
     wait(name)
 
 

@@ -171,7 +171,7 @@ def check_labels(fetched: Fetched, settings: Settings) -> None:
 
 
 def bring_lecture(data: Lecture, root: Path) -> None:
-    """Bring the course's two CSVs into data/raw/lecture, check them, and let DVC know them: `dvc push data.dvc` works."""
+    """Bring the course's two CSVs into data/raw/lecture, check them, and put them into DVC's cache."""
     names = {"simple_images_train.csv": data.train_sha256, "simple_images_test.csv": data.test_sha256}
     folder = root / RAW_LECTURE
     if not all((folder / name).is_file() for name in names):

@@ -166,7 +166,7 @@ def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]
     return {
         point: errors.get(point) or (point.failure() or changed if point.ended else killed)
         for point in todo
-        if not (point.ended and point.run())  # with force, the run of before may still be there
+        if not (point.ended and point.run())  # with force, the old run may still be there
     }
 
 

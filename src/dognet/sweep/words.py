@@ -42,7 +42,7 @@ def read_words(words: Sequence[str], root: Path, *, multirun: bool) -> tuple[lis
             faults.append(str(error))
             if name in (*GROUPS, *KINDS, "hydra/launcher"):
                 wrong_files.add(group_of(name))
-    # what else is set there depends on that file
+    # the other settings of such a group depend on the file
     return [word for name, word in read.items() if group_of(name) not in wrong_files], faults
 
 
@@ -57,12 +57,12 @@ def words_of_study(name: str, root: Path, *, multirun: bool) -> list[str]:
         raise SettingsError(f"experiment={name}: one study at a time, each has a grid of its own")
     study = find_study(name, root)
     if not multirun:
-        raise SettingsError(f"experiment={name} is a study, so many runs: dognet --multirun experiment={name}")
+        raise SettingsError(f"experiment={name} is a study of many runs: dognet --multirun experiment={name}")
     return study.words()
 
 
 def read_word(word: str, root: Path, *, multirun: bool) -> str:
-    """Return a word as Hydra is to read it."""
+    """Check a word and return it in Hydra's syntax."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
     if not sign or word.startswith(("-", "=", ",")) or word.endswith(("=", ",")):
@@ -83,18 +83,18 @@ def read_word(word: str, root: Path, *, multirun: bool) -> str:
         check_choice(name, override.value())
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
-    return f"{'++' if '.' in name else ''}{name}={value}"  # ++: images and method say what settings they have
+    return f"{'++' if '.' in name else ''}{name}={value}"  # ++: images and methods check their settings
 
 
 def launchers(word: str, name: str, value: str) -> str:
-    """Return a word that sets one of Hydra's own settings; only the launcher's are allowed, so no word starts code."""
+    """Check a word that sets one of Hydra's own settings: only the launcher's are allowed, so that none runs code."""
     if name != "hydra/launcher" and not name.startswith("hydra.launcher."):
         raise SettingsError(
             f"{word}: of Hydra's own settings, only hydra/launcher and hydra.launcher.… may be set here"
         )
     override = parse(word)
     if override.is_sweep_override():
-        raise SettingsError(f"{word}: a setting of the launcher has one value")
+        raise SettingsError(f"{word}: a setting of the launcher takes one value")
     is_name = isinstance(override.value(), str) and PLAIN_NAME.fullmatch(value)  # null is none
     if "_target_" in word or (name == "hydra/launcher" and not is_name):
         raise SettingsError(f"{word}: choose a launcher by its name, as in hydra/launcher=joblib")

@@ -45,8 +45,8 @@ def locate(tracking_uri: str | None, root: Path) -> str:
 
 
 def has_place(uri: str) -> bool:
-    """Return whether a URI's host and port can be read."""
-    try:  # a database's password may hold signs that end a host
+    """Return whether a URI's host and port are valid."""
+    try:  # a database's password may hold characters that end a host
         port = urlsplit(uri if uri.startswith("http") else without_password(uri)).port
     except ValueError:
         return False

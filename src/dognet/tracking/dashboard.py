@@ -104,7 +104,7 @@ def average(runs: Sequence[RunData]) -> JSON:
 
 
 def axes(runs: Sequence[RunData]) -> list[JSON]:
-    """Return the axes of the first two settings that vary and are numbers, the seeds aside."""
+    """Return the axes of the first two settings, except the seeds, that vary and are numbers."""
     found = []
     for name, values in varied_settings(runs).items():
         with suppress(ValueError):

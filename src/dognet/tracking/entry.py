@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POINTS = 120  # of a curve: more points took half of the recording time, and the page looked no better
 WITHOUT_SEED = "settings"  # the tag shared by runs that differ only in their seed
-HASHES = {"train_sha256", "validation_sha256"}  # of the images: tags, no parameters
+HASHES = {"train_sha256", "validation_sha256"}  # of the images: recorded as tags, not as parameters
 Identity = tuple[str, str]  # the tag by which MLflow knows a run, and its value
 
 
@@ -62,7 +62,7 @@ def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> st
 
 
 def params(run: Run) -> dict[str, str]:
-    """Return the run's settings and what made its images."""
+    """Return the run's settings and those of its images."""
     images = run.images.model_dump(exclude={"pixels", *HASHES}, exclude_none=True)
     values = run.settings.training() | {f"data.{name}": value for name, value in images.items()}
     return {name: str(value) for name, value in values.items()}

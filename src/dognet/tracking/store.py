@@ -148,7 +148,7 @@ class Store:
             return self.experiments[study]
         found = self.client.get_experiment_by_name(study)
         if found is None:
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is a language model's
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # or its page is one for language models
             place = artifact_location(self.uri, self.root, study)
             found = self.client.get_experiment(self.client.create_experiment(study, place, kind))
         if found.lifecycle_stage == "deleted":

@@ -207,7 +207,7 @@ def follow(recorder: Recorder) -> None:
 
 
 def training(seconds: float | None = 0) -> bool:
-    """Wait so long, then return whether standard input is still open, as it is while the training lasts."""
+    """Wait up to ``seconds``, None: until the training ends; return whether it still runs, so that stdin is open."""
     return not select.select([sys.stdin], [], [], seconds)[0]
 
 
