@@ -23,15 +23,13 @@ from dognet.stages.fetch import fetch
 from dognet.study import Study
 from dognet.sweep.words import parse, read_words
 
-NOT_USED = ""  # the value of a setting that a run's method does not use
-
 
 @dataclass(frozen=True, eq=False)
 class PlannedRun:
     """One run of a grid: its settings, its folder, and the digest of its result."""
 
     fixed: list[str]  # the words of the command line that all runs of the sweep share
-    swept: dict[str, str]  # the settings in which they differ
+    swept: dict[str, str]  # the settings in which they differ, as far as its method uses them
     settings: Settings
     folder: Path
     images: ImagesId
@@ -66,8 +64,8 @@ class PlannedRun:
 
 
 def named(settings: Mapping[str, object]) -> str:
-    """Return settings as on the command line, without those that the method does not use."""
-    return " ".join(f"{name}={value}" for name, value in settings.items() if value != NOT_USED)
+    """Return settings as on the command line."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def points_of_study(root: Path, study: Study) -> list[PlannedRun]:
@@ -184,11 +182,11 @@ def at_point(point: Mapping[str, Any], base: Composed | SettingsError) -> tuple[
     """Return what is swept, without settings that the method does not use, and the validated settings."""
     if isinstance(base, SettingsError):
         raise base
-    chosen = {name: value for name, value in point.items() if name not in {*GROUPS, *base.unused}}
+    used = {name: value for name, value in point.items() if name not in base.unused}
+    chosen = {name: value for name, value in used.items() if name not in GROUPS}
     settings = validate(base, chosen)
     effective = {name: attrgetter(name)(settings) for name in chosen}  # 1000 for ITERS=1e3
-    idle = dict.fromkeys(base.unused, NOT_USED)
-    return {name: str((idle | effective).get(name, value)) for name, value in point.items()}, settings
+    return {name: str(value) for name, value in (used | effective).items()}, settings
 
 
 def unused_by_all(bases: Sequence[Composed]) -> list[str]:

@@ -82,7 +82,8 @@ class Table:
     def __init__(self, points: Sequence[PlannedRun]) -> None:
         self.room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         self.digits = len(str(len(points)))
-        columns = {name: [self.shortened(point.swept[name]) for point in points] for name in points[0].swept}
+        names = dict.fromkeys(name for point in points for name in point.swept)
+        columns = {name: [self.shortened(point.swept.get(name, "")) for point in points] for name in names}
         self.widths = {name: max(len(name), *map(len, values)) for name, values in columns.items()}
         self.numbers = {name for name, values in columns.items() if all(map(NUMBER.fullmatch, values))}
 
@@ -94,7 +95,7 @@ class Table:
         """Return a line, without the last figures where the terminal is too narrow for all of them."""
         cells = [count.rjust(2 * self.digits + 1)]
         for name, width in self.widths.items():
-            value = self.shortened(settings[name])
+            value = self.shortened(settings.get(name, ""))
             cells.append(value.rjust(width) if name in self.numbers else value.ljust(width))
         for figure in figures:
             if self.room is not None and len(figures) > 1 and len("  ".join([*cells, figure])) > self.room:
