@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from conftest import Run, edit, make_project, run_in, small
 
+from dognet.errors import UserError
 from dognet.runs.folder import RunError, read_manifest, read_run, write_manifest
 from dognet.settings import bound
 from dognet.stages.once import run_once
 from dognet.study import find_study
 from dognet.sweep import report
 from dognet.sweep.grid import points_of_study
-from dognet.sweep.members import ReportError, run_to_keep
+from dognet.sweep.members import run_to_keep
 from dognet.sweep.report import write_report
 
 pytestmark = pytest.mark.integration
@@ -254,9 +255,9 @@ def test_a_study_without_a_finished_run_is_refused_with_the_way_out(project: Pat
     for folder in run_folders(project):
         make_of_other_code(folder)
     error = "study way has no finished run of its grid: dognet --multirun experiment=way"
-    with pytest.raises(ReportError, match=f"^{error}$"):
+    with pytest.raises(UserError, match=f"^{error}$"):
         write_report("way", project)
-    with pytest.raises(ReportError, match=r"^no study wya, there are way$"):
+    with pytest.raises(UserError, match=r"^no study wya, there are way$"):
         write_report("wya", project)
 
 
@@ -273,7 +274,7 @@ def test_a_partial_sweep_does_not_replace_a_complete_report(project: Path) -> No
     before = text_of(project)
     shutil.rmtree(run_folders(project)[0])
     told = "5 of 6 runs of way are finished, and the existing report has all: dognet report way replaces it"
-    with pytest.raises(ReportError, match=f"^{told}$"):
+    with pytest.raises(UserError, match=f"^{told}$"):
         write_report("way", project, replace_complete=False)
     assert (project / "experiments" / "way" / "report.md").read_text() == before
     assert "Incomplete: 5 of 6" in text_of(project)
@@ -344,7 +345,7 @@ def test_runs_on_different_images_have_no_best(project: Path) -> None:
     assert "There is none: the runs have different images, and losses on different images can't be compared." in text
     assert [row(text, f"generated-train_rows-{each}")[1] for each in ("50", "60")] == ["0 of 2 (0 to 66 %)"] * 2
     with pytest.raises(
-        ReportError, match=r"^own has runs on different images, whose losses can't be compared: name a run"
+        UserError, match=r"^own has runs on different images, whose losses can't be compared: name a run"
     ):
         run_to_keep("own", project)
 
@@ -385,7 +386,7 @@ def test_what_has_no_run_to_keep_is_refused_in_one_line(project: Path) -> None:
         "nothing": "no study nothing, there are own, way",
         "elsewhere/way": f"study must be {bound('study')}, got 'elsewhere/way'",
     }.items():
-        with pytest.raises(ReportError) as caught:
+        with pytest.raises(UserError) as caught:
             run_to_keep(name, project)
         assert str(caught.value) == error
 
@@ -429,7 +430,7 @@ def test_studies_that_cannot_be_reported_take_a_line_each(
     for name, text in {"a": "seed: {", "b": f"ITERS: many\n{grid}", "c": grid.replace("1,2", "((")}.items():
         write_study(project, name, text)
         (project / "experiments" / name / "runs").mkdir()
-    with pytest.raises(ReportError) as caught:
+    with pytest.raises(UserError) as caught:
         report.command(arguments(), project)
     bad, word, grid = str(caught.value).splitlines()
     assert bad.startswith(f"study a: {project}/experiments/a/study.yaml: ")
@@ -440,14 +441,14 @@ def test_studies_that_cannot_be_reported_take_a_line_each(
 
 
 def test_nothing_to_report_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match=r"^no study has runs yet: dognet --multirun experiment=width$"):
+    with pytest.raises(UserError, match=r"^no study has runs yet: dognet --multirun experiment=width$"):
         report.command(arguments(), make_project(tmp_path / "project"))
 
 
 def test_a_report_cannot_leave_its_folder(project: Path) -> None:
     shutil.copytree(project / "experiments" / "way" / "runs", project / "elsewhere" / "runs")
     for study in ("../elsewhere", str(project / "elsewhere")):
-        with pytest.raises(ReportError, match=r"^study must be a plain name: "):
+        with pytest.raises(UserError, match=r"^study must be a plain name: "):
             write_report(study, project)
     assert [path.name for path in (project / "elsewhere").iterdir()] == ["runs"]
 

@@ -19,10 +19,6 @@ from dognet.sweep.grid import points_of_study
 NOT_RUN = "not run yet"
 
 
-class ReportError(UserError):
-    """A study that has no report or no best run. The message says why, and the way out."""
-
-
 @dataclass(frozen=True)
 class Members:
     """The runs of a study: those of its grid or, without a study file, all runs in its folder."""
@@ -39,21 +35,19 @@ class Members:
 
 
 def members_of(name: str, root: Path) -> Members:
-    """Return the runs of a study; ReportError if none is finished."""
+    """Return the runs of a study; UserError if none is finished."""
     if not PLAIN_NAME.fullmatch(name):
-        raise ReportError(f"study must be {bound('study')}, got {name!r}")
+        raise UserError(f"study must be {bound('study')}, got {name!r}")
     folder, files = runs_folder(root, name), study_files(root)
     if name not in files and not folder.is_dir():
-        raise ReportError(
-            f"no study {name}, there are {', '.join(sorted({*files, *studies_with_runs(root)})) or 'none'}"
-        )
+        raise UserError(f"no study {name}, there are {', '.join(sorted({*files, *studies_with_runs(root)})) or 'none'}")
     try:
         members = members_of_grid(read_study(files[name]), root) if name in files else members_of_folder(name, folder)
     except UserError as error:
-        raise ReportError("\n".join(f"study {name}: {line}" for line in str(error).splitlines())) from error
+        raise UserError("\n".join(f"study {name}: {line}" for line in str(error).splitlines())) from error
     if not members.finished:
         others = " of its grid" if any(run.finished for run in ended_runs(folder)) else ""
-        raise ReportError(f"study {name} has no finished run{others}: {members.command}")
+        raise UserError(f"study {name} has no finished run{others}: {members.command}")
     return members
 
 
@@ -82,13 +76,11 @@ def members_of_folder(name: str, folder: Path) -> Members:
 
 
 def why_missing(folder: Path, reason: str) -> str:
-    """Return why a run does not count: it does not exist, is damaged, has failed or, if it is finished, ``reason``."""
-    if written_at(folder) is None:
-        return NOT_RUN
+    """Return why a run does not count; for a run that is whole, that is ``reason``."""
     try:
         run = read_run(folder)
     except RunError as error:
-        return str(error).replace(f"{folder}{os.sep}", "")
+        return NOT_RUN if written_at(folder) is None else str(error).replace(f"{folder}{os.sep}", "")
     return f"{reason}: run it again" if run.finished else f"failed: {run.manifest.error}"
 
 
@@ -114,17 +106,17 @@ def best_run(members: Members) -> Run | None:
 
 
 def run_to_keep(name: str, root: Path) -> Run:
-    """Return the run of a folder, or a study's best run; RunError or ReportError where there is none."""
+    """Return the run of a folder, or a study's best run; UserError where there is none."""
     for folder in (root / "experiments" / name, Path(name)):
         if written_at(folder) is not None:
             run = read_run(folder)
             if not run.finished:
-                raise ReportError(f"{folder}: this run failed ({run.manifest.error}), it has no network")
+                raise UserError(f"{folder}: this run failed ({run.manifest.error}), it has no network")
             return run
     if name == PIPELINE.name:
-        raise ReportError("pipeline has no finished run: dvc repro")
+        raise UserError("pipeline has no finished run: dvc repro")
     if Path(name).is_dir() and "=" in Path(name).name:
-        raise ReportError(f"{name}: no run has ended here")
+        raise UserError(f"{name}: no run has ended here")
     path = Path(os.path.abspath(name))
     members = members_of(path.name if path.parent.resolve() == (root / "experiments").resolve() else name, root)
     for missing, reason in members.missing.items():
@@ -132,7 +124,7 @@ def run_to_keep(name: str, root: Path) -> Run:
             print(f"{name}: skipped {missing}: {reason}", file=sys.stderr)
     if best := best_run(members):
         return best
-    raise ReportError(f"{name} has runs on different images, whose losses can't be compared: name a run's folder")
+    raise UserError(f"{name} has runs on different images, whose losses can't be compared: name a run's folder")
 
 
 def studies_with_runs(root: Path) -> list[str]:

@@ -25,7 +25,7 @@ from dognet.runs.folder import run_folders, written_at
 from dognet.runs.run import Run
 from dognet.settings import Model
 from dognet.study import study_files
-from dognet.sweep.members import Members, ReportError, best_run, members_of, studies_with_runs
+from dognet.sweep.members import Members, best_run, members_of, studies_with_runs
 
 if TYPE_CHECKING:
     from dognet.sweep.summary import Summary
@@ -70,7 +70,7 @@ def current_report(name: str, root: Path) -> Report | None:
 
 
 def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Report:
-    """Write a study's report and its pictures, and the list of studies; ReportError if no run is finished.
+    """Write a study's report and its pictures, and the list of studies; UserError if no run is finished.
 
     An incomplete report replaces a complete one only with ``replace_complete``.
     """
@@ -81,7 +81,7 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
     runs, before = finished + len(members.missing), read_report(folder)
     if study.path.is_file() and not replace_complete and finished < runs and before and before.finished == before.runs:
         count = f"{finished} of {runs} runs of {name} are finished"
-        raise ReportError(f"{count}, and the existing report has all: dognet report {name} replaces it")
+        raise UserError(f"{count}, and the existing report has all: dognet report {name} replaces it")
     summary = Summary(members.finished, study.solved)
     answer = summary.answer()
     report = Report(path=folder / "report.md", question=study.question, answer=answer, runs=runs, finished=finished)
@@ -217,4 +217,4 @@ def command(options: argparse.Namespace, root: Path) -> None:
         else:
             print(conclusion(report), flush=True)
     if errors:
-        raise ReportError("\n".join(errors))
+        raise UserError("\n".join(errors))
