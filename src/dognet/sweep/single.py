@@ -54,13 +54,11 @@ def bar(ITERS: int) -> Iterator[Callback]:
 
 
 def figures_table(run: Run) -> str:
-    """Return a finished run's metrics as a small aligned table."""
-    metrics = run.figures
-    rows = [f"            loss (nats)  accuracy\ntrain       {metrics.train_loss:<11.4g}  {metrics.train_accuracy:.4f}"]
-    if metrics.validation_loss is not None:
-        rows.append(f"validation  {metrics.validation_loss:<11.4g}  {metrics.validation_accuracy:.4f}")
-    rows.append(f"test        {metrics.test_loss:<11.4g}  {metrics.test_accuracy:.4f}")
-    if metrics.balanced_accuracy is not None:
-        rows.append(f"balanced    {'':<11}  {metrics.balanced_accuracy:.4f}")
-    rows.append(f"baseline    {'':<11}  {metrics.baseline:.4f}\ntrained in {run.manifest.seconds:.2f} s")
-    return "\n".join(rows)
+    """Return a finished run's figures as a small aligned table."""
+    figures, rows = run.figures.by_name(), [f"{'':<10}  loss (nats)  accuracy"]
+    for name in ("train", "validation", "test", "balanced", "baseline"):
+        loss = f"{figures[f'{name}_loss']:.4g}" if f"{name}_loss" in figures else ""
+        accuracy = figures.get(f"{name}_accuracy", figures.get(name))
+        if accuracy is not None:
+            rows.append(f"{name:<10}  {loss:<11}  {accuracy:.4f}")
+    return "\n".join([*rows, f"trained in {run.manifest.seconds:.2f} s"])
