@@ -59,7 +59,7 @@ def as_settings_error() -> Iterator[None]:
     """Turn an error of Hydra, OmegaConf or the YAML reader into a SettingsError of one line."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException, OSError, RecursionError, UnicodeDecodeError, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, RecursionError, UnicodeDecodeError, YAMLError) as error:
         raise SettingsError(one_line(error)) from error
 
 
