@@ -16,6 +16,7 @@ import pytest
 from conftest import environment, run_in
 
 ROUNDS = 40 if os.environ.get("DOGNET_SOAK") else 1
+WRITE_OUT = "write all values out, as in seed=1,2,3, or one range with an end: seed=range(5)"
 GRID = ("hiddenNodes=1,2", "seed=range(4)", "ITERS=300")
 
 
@@ -107,13 +108,13 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("data=glob(*)", "data=glob(*): write the names, as in data=generated,lecture"),
+        ("data=glob(*)", f"data=glob(*): {WRITE_OUT}"),
         ("seed=1,2 hydra.sweeper.params={seed:3}", "hydra.sweeper.params={seed:3}: of Hydra's own settings, only"),
         ("seed=1,2 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs must be a number of processes, or -1 for all"),
         ("seed=1,2 hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs: Value 'two' of type 'str' could not be"),
         ("seed=1,2 hydra.launcher.foo=1", "hydra.launcher.foo: the launcher has no such setting"),
-        ("seed=1,2 hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: a setting of the launcher takes one value"),
-        ("seed=range(2),5", "seed=range(2),5: range(…) and choice(…) can't be combined"),
+        ("seed=1,2 hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: a setting of the launcher has one value"),
+        ("seed=range(2),5", f"seed=range(2),5: {WRITE_OUT}"),
         ("data=generated,lecture data.seed=1", "data.seed is no setting of lecture data, got 1 (data=lecture)"),
         ("seed=1,2 hydra/sweeper=basic", "hydra/sweeper=basic: of Hydra's own settings, only hydra/launcher"),
         ("hiddenNode=1,2", "no setting hiddenNode: did you mean hiddenNodes?"),
@@ -125,10 +126,10 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
             "study=a,b",
             "study=a,b: only hiddenNodes, stepSize, ITERS, seed, method, dtype and data may have several values",
         ),
-        ("stepSize=interval(0,1)", "stepSize=interval(0,1): an interval has infinitely many values: use range(…)"),
+        ("stepSize=interval(0,1)", f"stepSize=interval(0,1): {WRITE_OUT}"),
         ("seed=range(0)", "seed=range(0): it has no value, so there is no run"),
-        ("seed=range(1,5,0)", "seed=range(1,5,0): a range with step 0 never ends"),
-        ("stepSize=range(0.1,0.5,0)", "stepSize=range(0.1,0.5,0): a range with step 0 never ends"),
+        ("seed=range(1,5,0)", f"seed=range(1,5,0): {WRITE_OUT}"),
+        ("stepSize=range(0.1,0.5,0)", f"stepSize=range(0.1,0.5,0): {WRITE_OUT}"),
         ("seed=range(1,5,-1) ITERS=1,2", "seed=range(1,5,-1): it has no value, so there is no run"),
         ("study=../up seed=1,2", "study must be a plain name: letters, digits, _ - and . inside, got '../up'"),
         ("experiment=nope", "experiment=nope: no such study, there are "),

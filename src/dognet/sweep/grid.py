@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override, QuotedString, RangeSweep, Sweep, ValueType
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString, RangeSweep, Sweep
 from omegaconf import DictConfig
 
 from dognet.conf import GROUPS, Composed, check_choice, composed, name_of, validate
@@ -141,16 +141,11 @@ def values_of(override: Override) -> list[Any]:
     if not is_sweepable(name):
         several = ", ".join(TrainingSettings.model_fields)
         raise SettingsError(f"{word}: only {several} and data may have several values")
-    if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
-        raise SettingsError(f"{word}: write the names, as in data=generated,lecture")
-    if not override.is_discrete_sweep():
-        raise SettingsError(f"{word}: an interval has infinitely many values: use range(…)")
     sweep = override.value()
-    if isinstance(sweep, RangeSweep) and sweep.step == 0:
-        raise SettingsError(f"{word}: a range with step 0 never ends")
-    values = [plain(value, sweep) for value in override.sweep_iterator()]
-    if any(isinstance(value, Sweep) for value in values):
-        raise SettingsError(f"{word}: range(…) and choice(…) can't be combined with other values: write all values out")
+    has_end = isinstance(sweep, ChoiceSweep) or (isinstance(sweep, RangeSweep) and sweep.step != 0)
+    values = [plain(value, sweep) for value in override.sweep_iterator()] if has_end else [sweep]
+    if any(isinstance(value, Sweep | Glob) for value in values):
+        raise SettingsError(f"{word}: write all values out, as in seed=1,2,3, or one range with an end: seed=range(5)")
     if not values:
         raise SettingsError(f"{word}: it has no value, so there is no run")
     if "" in values:
