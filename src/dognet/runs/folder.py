@@ -103,7 +103,7 @@ def trained_manifest(folder: Path) -> Manifest:
     with suppress(RunError):  # DVC restores only its outs, and run.json is not one
         manifest = read_manifest(folder)
         if manifest.sha256.get("weights.npz") == sha256(folder / "weights.npz"):
-            return manifest.model_copy(update={"status": "trained"})
+            return manifest
     return new_manifest(folder.name, *read_config(folder), start=None)
 
 
