@@ -25,7 +25,7 @@ from dognet.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import RunData
 
-TEST_LOSS, TEST_ACCURACY, BASELINE = "final/test_loss", "final/test_accuracy", "final/baseline"
+TEST_LOSS, TEST_ACCURACY = "final/test_loss", "final/test_accuracy"
 LOW = 0.007  # nats, a hundredth of the loss of a coin: on a log axis of less than two decades the page's labels overlap
 DASHBOARDS = {"dashboard": "all runs", "seeds": "mean over seeds"}
 SECTIONS = {"train": 2, "validation": 2, "in pairs": 2, "final": 3}  # charts in a row
@@ -62,10 +62,10 @@ def figures_of(runs: Sequence[RunData]) -> list[str]:
     The table is sorted by the first one, which is also drawn over the settings: the loss that chooses the best run. How
     many images a run gets right in each class is shown on its own page.
     """
-    shown = [name for name in Metrics.model_fields if not name.endswith(("positives", "negatives"))]
-    names = [name for name in (*shown, "seconds") if any(f"final/{name}" in run.metrics for run in runs)]
-    first = [f"final/{chosen_by(names)}", TEST_ACCURACY, BASELINE, TEST_LOSS]
-    return list(dict.fromkeys([*first, *(f"final/{name}" for name in names)]))
+    shown = [name for name in (*Metrics.model_fields, "seconds") if not name.endswith(("positives", "negatives"))]
+    names = [name for name in shown if any(f"final/{name}" in run.metrics for run in runs)]
+    first = [chosen_by(names), "test_accuracy", "baseline", "test_loss"]
+    return [f"final/{name}" for name in dict.fromkeys([*first, *names])]
 
 
 def address(base: str, experiment: str, key: str) -> str:
