@@ -21,15 +21,14 @@ from importlib import metadata
 from pathlib import Path
 
 from dognet.errors import UserError
-from dognet.files import write
 from dognet.network import NNet
+from dognet.project import PACKAGE
 from dognet.runs.run import Run
 from dognet.settings import PLAIN_NAME, bound
 from dognet.tracking import entry, store
 from dognet.tracking.address import store_uri
 from dognet.tracking.store import Store
 
-HERE = Path(__file__).resolve().parent
 # the __init__.py of the model's own package dognet: where dognet is installed, its other modules are still found
 OPEN = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
 
@@ -86,7 +85,7 @@ def save(run: Run, folder: Path) -> None:
         NNet(*net.weights(), net.y_classes).save(copy.folder / "weights.npz")  # without what training resumes from
         save_model(
             str(folder),
-            python_model=str(HERE / "served.py"),
+            python_model=str(PACKAGE / "tracking" / "served.py"),
             artifacts={"weights": str(copy.folder / "weights.npz")},
             model_config={"positive": run.images.positive},
             signature=ModelSignature(inputs, outputs),
@@ -106,9 +105,9 @@ def add_network(folder: Path) -> None:
 
     package = folder / "code" / "dognet"
     (package / "network" / "methods").mkdir(parents=True)
-    write(package / "__init__.py", OPEN)
-    for module in sorted((HERE.parent / "network").rglob("*.py")):
-        shutil.copy(module, package / module.relative_to(HERE.parent))
+    (package / "__init__.py").write_text(OPEN)
+    for module in (PACKAGE / "network").rglob("*.py"):
+        shutil.copy(module, package / module.relative_to(PACKAGE))
     model = Model.load(str(folder))
     flavor = model.flavors["python_function"]
     flavor["code"] = "code"
