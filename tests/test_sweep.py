@@ -113,7 +113,7 @@ def test_faults_of_type_and_of_bounds_are_reported_together(project):
         ("seed=1,2 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs must be a number of processes, or -1 for all"),
         ("seed=1,2 hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs: Value 'two' of type 'str' could not be"),
         ("seed=1,2 hydra.launcher.foo=1", "hydra.launcher.foo: the launcher has no such setting"),
-        ("seed=1,2 hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: a setting of the launcher has one value"),
+        ("seed=1,2 hydra.launcher.n_jobs=1,2", "hydra.launcher.n_jobs=1,2: a setting of the launcher takes one value"),
         ("seed=range(2),5", f"seed=range(2),5: {WRITE_OUT}"),
         ("data=generated,lecture data.seed=1", "data.seed is no setting of lecture data, got 1 (data=lecture)"),
         ("seed=1,2 hydra/sweeper=basic", "hydra/sweeper=basic: of Hydra's own settings, only hydra/launcher"),

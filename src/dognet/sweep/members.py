@@ -76,7 +76,7 @@ def members_of_folder(name: str, folder: Path) -> Members:
 
 
 def why_missing(folder: Path, reason: str) -> str:
-    """Return why a run does not count; for a run that is whole, that is ``reason``."""
+    """Return why a run does not count: it does not exist, is damaged, has failed or, if it is finished, ``reason``."""
     try:
         run = read_run(folder)
     except RunError as error:

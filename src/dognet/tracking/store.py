@@ -56,7 +56,7 @@ NOTE = "mlflow.note.content"  # the tag that MLflow's page shows as the descript
 
 
 def recorded(uri: str, root: Path, study: str) -> dict[entry.Identity, float] | None:
-    """Return what ``Store.recorded`` does, if it can be looked up; None also where the study was deleted or moved."""
+    """Return the same as ``Store.recorded``, without MLflow; None if that fails or the study was deleted or moved."""
     query = """SELECT key, value, CASE runs.lifecycle_stage WHEN 'active' THEN 9e999 ELSE start_time END
         FROM tags JOIN runs USING (run_uuid) JOIN experiments USING (experiment_id)
         WHERE key IN ('digest', 'failed') AND status != 'RUNNING' AND experiments.name = ?
@@ -175,7 +175,7 @@ class Store:
             token = page.token or ""
 
     def recorded(self, study: str) -> dict[entry.Identity, float]:
-        """Return the runs of a study that the store holds whole, each with what ``until`` gives for it."""
+        """Return the runs of a study that are completely recorded, each with its ``until``."""
         found: dict[entry.Identity, float] = {}
         with suppress(RefusedError), self.writing():  # recording says which runs that concerns
             for run in self.search(study, "attributes.status != 'RUNNING'"):
