@@ -310,6 +310,8 @@ printf '%s\n' "${COMPREPLY[@]}"
         ("dognet re", {"report"}),
         ("dognet --mul", {"--multirun"}),
         ("dognet --multirun seed=1,2 re", set()),
+        ("dognet report w", {"width"}),
+        ("dognet ui --", {"--help"}),
     ],
 )
 def test_tab_completes_settings_values_studies_and_subcommands(run: Run, line: str, expected: set[str]) -> None:

@@ -441,6 +441,7 @@ def test_a_registered_model_is_loaded_by_its_name_and_registered_again_when_the_
         ([], "pipeline has no finished run: dvc repro"),
         (["grid", "--to", "full"], "full already exists: delete it, or name another folder with --to"),
         (["grid", "--to", "full/file"], "full/file already exists: delete it, or name another folder with --to"),
+        (["grid", "half", "--to", "new"], "--to takes one run, got 2: leave it out, or export one after another"),
         (["grid", "--to", "full/file/model"], "[Errno 17] File exists: "),
         (["grid", "--to", "/proc/model"], "[Errno 2] No such file or directory: '/proc/model."),
         (

@@ -286,7 +286,10 @@ def test_a_file_of_a_method_names_it(tmp_path: Path) -> None:
     [
         (["method=random_weights", "stepSize=1"], "stepSize is no setting of method=random_weights"),
         (["++method.batchSize=8"], "method.batchSize is no setting of method=gradient_descent"),
-        (["method=minibatches", "++method.batchsize=8"], "method.batchsize is no setting of method=minibatches"),
+        (
+            ["method=minibatches", "++method.batchsize=8"],
+            "method.batchsize is no setting of method=minibatches: did you mean method.batchSize?",
+        ),
         (
             ["method=minibatches", "++method.batchSize=0"],
             "method.batchSize must be a whole number of at least 1, got 0",

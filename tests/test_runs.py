@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,9 @@ def test_a_run_of_dognet_0_1_is_recognised_and_trained_again(finished: Path) -> 
     assert reason_to_train(finished, before.images, before.manifest.test_sha256) == "made by dognet 0.1"
     again = run_once(settings(), root)
     assert again.manifest.sha256 == before.manifest.sha256
+    moved = Path(shutil.move(root, root.with_name("made by dognet 0.1"))) / finished.relative_to(root)
+    (moved / "curve.csv").write_text("")
+    assert reason_to_train(moved, before.images, before.manifest.test_sha256) == "damaged"
 
 
 def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,6 +362,8 @@ def test_every_reason_to_train_is_named(finished: Path, monkeypatch: pytest.Monk
 
 def test_runs_below_a_symbolic_link_are_found(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(finished.parent)
+    assert [run.folder.name for run in ended_runs(tmp_path / "link")] == [finished.name]
+    (finished.parent / "round").symlink_to(finished.parent)  # never ends
     assert [run.folder.name for run in ended_runs(tmp_path / "link")] == [finished.name]
     linked = tmp_path / "link" / finished.name.replace("ITERS=120", "ITERS=130")
     shorter = longest_shorter(linked, settings(ITERS=130), read_run(finished).images)

@@ -243,7 +243,16 @@ def test_a_mistake_in_a_name_hides_none_in_a_value() -> None:
         "ITERS must be a whole number from 0 to 10^15, got 'x'",
         "method.batchSize must be a whole number of at least 1, got 0",
         "method.momentum must be a number from 0 to below 1, got 1.5",
-        "method.size is no setting of method=minibatches",
+        "method.size is no setting of method=minibatches: did you mean method.batchSize?",
+    ]
+    assert refused("method=minibatches", "method.batchsize=8", "method.momentun=0") == [
+        "method.batchsize is no setting of method=minibatches: did you mean method.batchSize?",
+        "method.momentun is no setting of method=minibatches: did you mean method.momentum?",
+    ]
+    assert refused("data=nope", "method=nope", "hiddenNodes=0") == [
+        "data=nope: no such option, there are csv, generated, lecture",
+        "method=nope: no such option, there are gradient_descent, minibatches, random_weights",
+        "hiddenNodes must be a whole number from 1 to 100000, got 0",
     ]
     assert refused("method=random_weights", "stepSize=1", "seed=-1") == [
         "seed must be a whole number from 0 to 10^15, got -1",
@@ -453,6 +462,7 @@ def test_a_study_and_a_path_are_taken_as_written_too(conf: Path) -> None:
     replace(conf / "execution.yaml", "study: adhoc ", "study: 007 ")
     assert composed().study == "007"
     assert composed("study=1e5", "tracking_uri=~/x").tracking_uri == "~/x"
+    assert composed("tracking_uri=", "threads=").tracking_uri is None
     replace(conf / "data" / "csv.yaml", "label: label ", "label: on ")
     data = composed("data=csv", "data.train=~/Zähler/x.csv").data.model_dump()
     assert (data["label"], data["train"]) == ("on", "~/Zähler/x.csv")

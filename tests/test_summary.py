@@ -239,6 +239,13 @@ def test_the_table_has_the_accuracy_of_each_seed_or_of_many_the_range(summary_of
     assert row(many, "0 of 20 (0 to 16 %)")[2] == "0 to 95"
 
 
+def test_a_setting_may_have_the_name_of_a_figure(summary_of: Runs) -> None:
+    runs = [({"runs": runs, "curve": 3, "seed": seed}, runs / 10, {}) for runs in (1, 2) for seed in (0, 1)]
+    summary = summary_of(*runs)
+    assert row(summary.table(), "1")[:2] == ["1", "0 of 2 (0 to 66 %)"]
+    assert "curve (setting)=3" in summary.shared
+
+
 def test_uneven_classes_have_a_column_of_balanced_accuracy(summary_of: Runs) -> None:
     runs = [({"stepSize": s, "seed": k}, 0.8, {"balanced_accuracy": s / 10 + k / 20}) for s in (3, 7) for k in (0, 1)]
     table = summary_of(*runs).table()

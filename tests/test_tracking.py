@@ -432,6 +432,13 @@ def test_runs_on_a_scratch_disk_that_links_lead_to_are_recorded(grid: Path, link
         assert (recorder.trouble, len(recorder.added), len(recorder.there)) == (None, added, there)
 
 
+def test_a_folder_that_a_user_named_is_recorded(grid: Path) -> None:
+    folder = folders(grid)[0].rename(folders(grid)[0].with_name('Bob\'s best "run"'))
+    run_id = store(grid).record(folder)
+    assert store(grid).record(folder) == run_id
+    assert store(grid).client.get_run(run_id).info.status == "FINISHED"
+
+
 # --- the SQLite file
 
 

@@ -74,12 +74,14 @@ def complete(words: Sequence[str], root: Path) -> None:
             hydra.main(**VERSION_BASE, config_path=str(root.resolve() / "conf"), config_name="config")(print)()
         print(script.getvalue(), end="")
         return
-    from dognet.help import choices
+    from dognet.help import choices, options
 
     line = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "0"))]
     *before, word = line.split(" ")
     first = list(SUBCOMMANDS) if len(before) == 1 else []
     offered = [*choices(root), *first, *(["--multirun", "--help", "--version"] if word else [])]
+    if {*SUBCOMMANDS} & set(before[1:2]):
+        offered = ["--help", *options(root, "experiment")]
     print("\n".join(choice for choice in offered if choice.startswith(word) and choice != word))
 
 
@@ -94,6 +96,8 @@ def run_subcommand(name: str, words: Sequence[str], root: Path) -> None:
     if name not in ("plot", "export"):
         module.command(options, root)
         return
+    if name == "export" and options.to and len(options.runs) > 1:
+        raise UserError(f"--to takes one run, got {len(options.runs)}: leave it out, or export one after another")
     from dognet.runs.folder import PIPELINE
     from dognet.sweep.members import run_to_keep
 

@@ -24,11 +24,12 @@ from dognet.settings import (
     as_written,
     describe_error,
     is_text,
+    no_setting_of,
     unknown_name,
     unused_by,
 )
 
-VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__ < "1.4" else {}  # 1.4 warns of it
+VERSION_BASE: dict[str, Any] = {"version_base": None} if hydra.__version__.startswith("1.3.") else {}  # 1.4 warns of it
 SOURCES = "conf/config.yaml, conf/execution.yaml, conf/data/<name>.yaml or conf/method/<name>.yaml"
 GROUPS = {"data": "generated", "method": "gradient_descent"}  # settings that choose a file in conf/, with an example
 
@@ -124,7 +125,7 @@ def validate(base: Composed, chosen: dict[str, Any], unused: Sequence[str] = ())
         settings = GivenSettings.model_validate(nested(values))
     except ValidationError as error:
         faults += describe_error(error)
-    faults += [f"{name} is no setting of method={base.method}" for name in unused]
+    faults += [no_setting_of(base.method, name) for name in unused]
     if faults:
         raise SettingsError("\n".join(faults))
     return with_folder(settings, base)

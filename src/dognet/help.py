@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from dognet.errors import without_password
-from dognet.settings import EXECUTION, Settings, TrainingSettings, all_settings, as_written, bound
+from dognet.settings import EXECUTION, Settings, TrainingSettings, all_settings, as_written
 from dognet.study import study_files
 
 HELP = """\
@@ -64,8 +65,7 @@ def choices(root: Path) -> list[str]:
     words += [f"{group}={option}" for group in groups for option in options(root, group)]
     of_methods = {name for file in root.glob("conf/method/*.yaml") for name in as_written(file) if name != "name"}
     words += [f"method.{name}=" for name in sorted(of_methods)]
-    for name in all_settings():
-        values = bound(name).split(" or ")
-        if len(values) > 1 and not any(" " in value for value in values):
-            words += [f"{name}={value}" for value in values]
+    for name, field in all_settings().items():
+        values = ("true", "false") if field.annotation is bool else get_args(field.annotation)
+        words += [f"{name}={value}" for value in values if isinstance(value, str)]
     return words

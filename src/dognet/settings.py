@@ -7,6 +7,7 @@ and the reference of settings are derived from the field.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -124,6 +125,15 @@ def unused_by(method: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name in found.unused or (name.startswith("method.") and name not in own)]
 
 
+def no_setting_of(method: str, name: str) -> str:
+    """Return the message for a setting that a method does not use, with the one that was probably meant."""
+    from dognet.network import methods
+
+    known = {f"method.{field.name}".lower(): f"method.{field.name}" for field in fields(methods.find(method))}
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    return f"{name} is no setting of method={method}" + "".join(f": did you mean {known[each]}?" for each in near)
+
+
 def make(name: str, settings: Mapping[str, Any]) -> network.Method:
     """Return the method of this name with these settings; ValueError names what is wrong."""
     from dognet.network import methods  # imports NumPy, for which --help and TAB should not wait
@@ -205,8 +215,8 @@ class Csv(AnyImages):
     """
 
     kind: Literal["csv"]
-    train: Annotated[Text, Field(description="file with the training images")]
-    test: Annotated[Text, Field(description="file with the test images")]
+    train: Annotated[Text, AfterValidator(os.path.normpath), Field(description="file with the training images")]
+    test: Annotated[Text, AfterValidator(os.path.normpath), Field(description="file with the test images")]
     label: Annotated[Text, Field(description="name of the label column")]
     white: Annotated[Positive, Field(description="value of a white pixel; black is 0")]
 
@@ -249,6 +259,11 @@ def is_text(name: str) -> bool:
     return field is not None and (field.annotation is str or str in get_args(field.annotation))
 
 
+def is_optional(name: str) -> bool:
+    """Return whether a setting may be empty, as in ``tracking_uri=``."""
+    return type(None) in get_args(all_settings()[name].annotation)
+
+
 def is_sweepable(name: str) -> bool:
     """Return whether the runs of one sweep may differ in this setting."""
     return name in TrainingSettings.model_fields or name == "data" or name.startswith(("data.", "method."))
@@ -266,13 +281,15 @@ def bound(name: str) -> str:
     if bool in kinds:
         return "true or false"
     if kinds & {int, float, Whole}:
-        low, high = limits.get(annotated_types.Ge), limits.get(annotated_types.Le)
         words = "a number" if float in kinds else "a whole number"
-        return words + (f" from {low.ge}" if low else "") + (f" to {power(high.le)}" if high else "")
+        words += "".join(f" from {one.ge}" for one in field.metadata if isinstance(one, annotated_types.Ge))
+        words += "".join(f" above {one.gt}" for one in field.metadata if isinstance(one, annotated_types.Gt))
+        words += "".join(f" to {power(one.le)}" for one in field.metadata if isinstance(one, annotated_types.Le))
+        return words + "".join(f" below {one.lt}" for one in field.metadata if isinstance(one, annotated_types.Lt))
     return "text"
 
 
-def power(number: int) -> str:
+def power(number: Any) -> str:
     """Return 1000000 as 10^6, and other numbers as they are."""
     exponent = len(str(number)) - 1
     return f"10^{exponent}" if exponent > 5 and 10**exponent == number else str(number)

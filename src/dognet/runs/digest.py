@@ -48,7 +48,7 @@ def trajectory(settings: TrainingSettings, images: ImagesId) -> str:
 def deciding_values(settings: TrainingSettings, images: ImagesId) -> dict[str, object]:
     """Return what decides the weights of every iteration; settings that have their default are left out."""
     values = settings.training(defaults=False)
-    del values["ITERS"]
+    values.pop("ITERS", None)  # a method may do without
     code = code_digest(settings.method.name)
     return values | {"positive": images.positive, "train_sha256": images.train_sha256, "code": code}
 

@@ -243,7 +243,8 @@ def reason_to_train(folder: Path, images: ImagesId, test_sha256: str) -> str:
     try:
         run = read_run(folder)
     except RunError as error:
-        return "made by dognet 0.1" if "dognet 0.1" in str(error) else "damaged"
+        old = "made by dognet 0.1"
+        return old if str(error).startswith(f"{folder / 'run.json'}: {old}") else "damaged"
     if not run.finished:
         return "failed"
     if (run.images.content, run.manifest.test_sha256) != (images.content, test_sha256):
@@ -260,8 +261,15 @@ def written_at(folder: Path) -> int | None:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """Return every folder at or below ``folder`` that holds a run.json, sorted; symbolic links are followed."""
-    return sorted(Path(path) for path, _, files in os.walk(folder, followlinks=True) if "run.json" in files)
+    """Return every folder at or below ``folder`` that holds a run.json, sorted; symbolic links are followed once."""
+    found, seen = [], set()
+    for path, folders, files in os.walk(folder, followlinks=True):
+        if (place := os.path.realpath(path)) in seen:  # as where a link leads to a folder above
+            folders.clear()
+        elif "run.json" in files:
+            found.append(Path(path))
+        seen.add(place)
+    return sorted(found)
 
 
 def ended_runs(folder: Path) -> Iterator[Run]:

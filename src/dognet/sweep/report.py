@@ -105,9 +105,10 @@ def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[s
         "weights": None,
     }
     for name, figure in figures.items():
-        (folder / f"{name}.svg").unlink(missing_ok=True)
         if figure:
             save(figure, folder / f"{name}.svg")
+        else:
+            (folder / f"{name}.svg").unlink(missing_ok=True)
     if best:
         with suppress(ImagesError):  # the images of an old run are gone: the report goes without this picture
             if not (best.folder / "weights.svg").is_file():

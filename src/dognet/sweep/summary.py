@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,27 @@ is clear; above, there may be a difference that these seeds do not show.
 """
 
 
+def median_run(iterations: pd.Series[float]) -> float:
+    """Return the iteration by which half of the runs have learned their images."""
+    return float(iterations.quantile(0.5, interpolation="lower"))
+
+
+COUNTED: dict[str, tuple[str, Any]] = {  # columns of the groups: a column of their runs, and what is made of it
+    "runs": ("solved", "size"),
+    "solved": ("solved", "sum"),
+    "accuracy": ("test_accuracy", "mean"),
+    "lowest": ("test_accuracy", "min"),
+    "highest": ("test_accuracy", "max"),
+    "baseline": ("baseline", "first"),
+    "loss": ("train_loss", "mean"),
+    "validation": ("validation_loss", "mean"),
+    "balanced": ("balanced_accuracy", "mean"),
+    "overfits": ("overfits_from", "count"),
+    "overfits_from": ("overfits_from", "median"),
+    "iterations": ("learned", median_run),
+}
+
+
 class Summary:
     """The finished runs of a study with their settings; a run with a test accuracy of ``threshold`` solves the task.
 
@@ -58,27 +80,15 @@ class Summary:
     """
 
     def __init__(self, finished: Sequence[tuple[Mapping[str, object], Run]], threshold: float) -> None:
-        runs = pd.DataFrame([{**settings, **row_of(run)} for settings, run in finished])
-        given = runs[list(dict.fromkeys(name for settings, _ in finished for name in settings))]
+        rows, given = [row_of(run) for _, run in finished], pd.DataFrame([settings for settings, _ in finished])
+        taken = {*rows[0], *COUNTED, "group"} - {"seed"}  # a setting of a project's own may have such a name
+        given = given.rename(columns={name: f"{name} (setting)" for name in taken})
         self.settings, self.shared, self.threshold = differing(given), what_all_have(given), threshold
+        runs = pd.concat([given.drop(columns="seed", errors="ignore"), pd.DataFrame(rows)], axis=1)
         runs["group"] = runs.groupby(self.settings, dropna=False).ngroup() if self.settings else 0
         runs["solved"] = runs.test_accuracy >= threshold
         self.runs = runs.sort_values(["group", "seed"], ignore_index=True)  # the bootstrap depends on the order
-        self.groups = self.runs.groupby("group").agg(
-            **{name: (name, "first") for name in self.settings},
-            runs=("solved", "size"),
-            solved=("solved", "sum"),
-            accuracy=("test_accuracy", "mean"),
-            lowest=("test_accuracy", "min"),
-            highest=("test_accuracy", "max"),
-            baseline=("baseline", "first"),
-            loss=("train_loss", "mean"),
-            validation=("validation_loss", "mean"),
-            balanced=("balanced_accuracy", "mean"),
-            overfits=("overfits_from", "count"),
-            overfits_from=("overfits_from", "median"),
-            iterations=("learned", lambda learned: learned.quantile(0.5, interpolation="lower")),
-        )
+        self.groups = self.runs.groupby("group").agg(**{name: (name, "first") for name in self.settings}, **COUNTED)
 
     def name(self, group: int, *, without: str = "") -> str:
         """Return the settings of a group as on the command line."""

@@ -12,7 +12,8 @@ from hydra.errors import OverrideParseException
 
 from dognet.conf import GROUPS, check_choice, name_of
 from dognet.errors import UserError, without_password
-from dognet.settings import PLAIN_NAME, SettingsError, all_settings, bound, is_text, unknown_name
+from dognet.help import options
+from dognet.settings import PLAIN_NAME, SettingsError, all_settings, bound, is_optional, is_text, unknown_name
 from dognet.study import find_study, study_files
 
 QUOTED = r"""'[^']*'|"[^"]*\""""  # text that the user has quoted for Hydra
@@ -65,6 +66,8 @@ def read_word(word: str, root: Path, *, multirun: bool) -> str:
     """Check a word and return it in Hydra's syntax."""
     key, sign, value = word.partition("=")
     name = key.lstrip("+")
+    if name in all_settings() and sign and not value and is_optional(name):
+        return f"{name}=null"
     if not sign or word.startswith(("-", "=", ",")) or word.endswith(("=", ",")):
         raise SettingsError(no_setting(word, root))
     if "${" in value:
@@ -81,6 +84,8 @@ def read_word(word: str, root: Path, *, multirun: bool) -> str:
     override = parse(f"{name}={value}")
     if name in GROUPS and not override.is_sweep_override():
         check_choice(name, override.value())
+        if value not in (files := options(root, name)):  # Hydra would not look at the other words
+            raise SettingsError(f"{name}={value}: no such option, there are {', '.join(files)}")
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
     return f"{'++' if '.' in name else ''}{name}={value}"  # ++: images and methods check their settings

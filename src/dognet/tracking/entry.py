@@ -10,6 +10,7 @@ import math
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -30,7 +31,12 @@ def identity(folder: Path, manifest: Manifest) -> Identity:
     """Return the identity of a run: its digest or, if it failed, its folder and start."""
     if manifest.status == "finished":
         return "digest", str(manifest.digest)
-    return "failed", f"{folder.name} {manifest.start}"
+    return "failed", f"{folder_tag(folder)} {manifest.start}"
+
+
+def folder_tag(folder: Path) -> str:
+    """Return the name of a run's folder, in which the quotes of a name that a user chose can't end a query's text."""
+    return quote(folder.name, safe="=,+% ")
 
 
 def start_time(manifest: Manifest) -> int:
@@ -100,7 +106,7 @@ def tags(run: Run) -> dict[str, str]:
         **run.images.model_dump(include=HASHES),
         **provenance.model_dump(exclude={"versions"}),
         **{f"version.{name}": version for name, version in provenance.versions.items()},
-        "folder": run.folder.name,
+        "folder": folder_tag(run.folder),
         WITHOUT_SEED: run_name(run.settings, run.images, omit="seed"),
         "iteration": run.settings.method.build().iteration,
         "infinite_loss": infinite_loss(run) if run.finished else None,

@@ -219,7 +219,7 @@ class Store:
         Other unfinished or failed runs of the folder are deleted, because this run has replaced them.
         """
         same = None
-        query = f"tags.folder = '{run.folder.name}' and attributes.status != 'FINISHED'"
+        query = f"tags.folder = '{entry.folder_tag(run.folder)}' and attributes.status != 'FINISHED'"
         for found in self.client.search_runs([self.experiment(run.manifest.study)], query):  # without deleted ones
             if found.info.start_time == entry.times(run)[0]:
                 same = str(found.info.run_id)
