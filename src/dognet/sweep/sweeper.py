@@ -65,20 +65,19 @@ def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> No
     # short runs first, since longer ones resume from them; then wide ones
     todo.sort(key=lambda point: (point.settings.ITERS, -cost_of(point.settings)))
     at_a_time = processes(launcher) if todo else None
+    print(f"study {study}: {table.plan(todo, points, list(finished.values()), at_a_time)}", flush=True)
+    if settings.plan:
+        return
     up_to_date = not todo and report.current_report(study, root) and has_all(study, settings.tracking_uri, root)
-    with nullcontext() if settings.plan or up_to_date else following(study, settings.tracking_uri, root):
-        plan = table.plan(todo, points, list(finished.values()), at_a_time)
-        print(f"study {study}: {plan}", flush=True)
-        if settings.plan:
-            return
-        with locked(runs_folder(root, study)):
-            failures = {}
-            if todo:
-                imports = threading.Thread(target=importlib.import_module, args=("dognet.sweep.summary",), daemon=True)
-                imports.start()  # what the report needs, while the runs are trained: the sweep ends 0.7 s sooner
-                with table.progress(todo, points, at_a_time), ignoring_interrupts(launcher):
-                    failures = launch(context, config, todo)
-            conclude(study, root)  # while the last runs are recorded
+    recording = nullcontext() if up_to_date else following(study, settings.tracking_uri, root)
+    with recording, locked(runs_folder(root, study)):
+        failures = {}
+        if todo:
+            imports = threading.Thread(target=importlib.import_module, args=("dognet.sweep.summary",), daemon=True)
+            imports.start()  # what the report needs, while the runs are trained: the sweep ends 0.7 s sooner
+            with table.progress(todo, points, at_a_time), ignoring_interrupts(launcher):
+                failures = launch(context, config, todo)
+        conclude(study, root)  # while the last runs are recorded
     if failures:
         raise UserError("\n".join(f"{point.name}: {error}" for point, error in failures.items()))
 
@@ -127,7 +126,7 @@ class JobLoader:
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
         """Return the settings of one run, with Hydra's own."""
         (job,) = sweep_overrides
-        return OmegaConf.create({"job": job, "hydra": master_config.hydra})
+        return OmegaConf.create({"job": job.encode(), "hydra": master_config.hydra})  # bytes: no ${…} is replaced
 
 
 def launch(context: HydraContext, config: DictConfig, todo: Sequence[PlannedRun]) -> dict[PlannedRun, str]:
@@ -207,9 +206,8 @@ def small_config(config: DictConfig, study: str) -> DictConfig:
 
 
 def work(config: DictConfig) -> str | None:
-    """Train one run of a sweep in the process that the launcher chose, and return its error, if any."""
-    values = cast(dict[str, str], OmegaConf.to_container(config, resolve=False))
-    job: dict[str, Any] = json.loads(values["job"])
+    """Do one run of a sweep in the process that the launcher chose, and return its error."""
+    job: dict[str, Any] = json.loads(config.job)
     try:
         root = project_root()
         check_source(root)
