@@ -60,17 +60,15 @@ def plan(
     reasons = Counter("forced" if point.run() else point.reason() for point in todo)
     if set(reasons) - {"new"}:
         words += f" ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
-    if not todo:
+    others = finished or [run for run in ended_runs(points[0].folder.parent) if run.finished]
+    whole = [run for run in others if run.manifest.continued_from is None and run.manifest.seconds is not None]
+    alike = [run for run in whole if run.images.train_sha256 == points[0].images.train_sha256] or whole
+    if not (todo and alike):
         return words
-    timed = finished or [run for run in ended_runs(points[0].folder.parent) if run.finished]
-    alike = [run for run in timed if run.images.train_sha256 == points[0].images.train_sha256]
-    amounts = cost_of_each(points)
-    left = [amounts[point] for point in todo]
-    whole = [run for run in alike or timed if run.manifest.continued_from is None and run.manifest.seconds is not None]
-    took = [(run.manifest.seconds or 0) - run.manifest.reading for run in whole]
-    seconds = time_for(left, took, [cost_of(run.settings) for run in whole]) / (processes or 1)
-    if whole:
-        seconds += max(run.manifest.reading for run in whole)  # once in each process
+    amounts = work_of_each(points)
+    took = [(run.manifest.seconds or 0) - run.manifest.reading for run in alike]
+    seconds = time_for([amounts[point] for point in todo], took, [work_of(run.settings) for run in alike])
+    seconds = seconds / (processes or 1) + max(run.manifest.reading for run in alike)  # that once in each process
     if not seconds > 0:
         return words
     return f"{words}, about {duration(seconds)} {f'with {processes} at a time' if processes else 'on one core'}"
@@ -83,9 +81,11 @@ class Table:
         self.room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         self.digits = len(str(len(points)))
         names = dict.fromkeys(name for point in points for name in point.swept)
-        columns = {name: [self.shortened(point.swept.get(name, "")) for point in points] for name in names}
-        self.widths = {name: max(len(name), *map(len, values)) for name, values in columns.items()}
-        self.numbers = {name for name, values in columns.items() if all(map(NUMBER.fullmatch, values))}
+        self.formats: dict[str, str] = {}  # of each setting
+        for name in names:
+            values = [self.shortened(point.swept.get(name, "")) for point in points]
+            side = ">" if all(map(NUMBER.fullmatch, values)) else "<"
+            self.formats[name] = f"{side}{max(len(name), *map(len, values))}"
 
     def shortened(self, value: str) -> str:
         """Return a setting's value as it is shown."""
@@ -93,10 +93,8 @@ class Table:
 
     def line(self, count: str, settings: Mapping[str, str], *figures: str) -> str:
         """Return a line, without the last figures where the terminal is too narrow for all of them."""
-        cells = [count.rjust(2 * self.digits + 1)]
-        for name, width in self.widths.items():
-            value = self.shortened(settings.get(name, ""))
-            cells.append(value.rjust(width) if name in self.numbers else value.ljust(width))
+        cells = [f"{self.shortened(settings.get(name, '')):{layout}}" for name, layout in self.formats.items()]
+        cells = [count.rjust(2 * self.digits + 1), *cells]
         for figure in figures:
             if self.room is not None and len(figures) > 1 and len("  ".join([*cells, figure])) > self.room:
                 break
@@ -148,7 +146,7 @@ def show(
     amounts, n_points, table = cost_of_each(points), len(points), Table(points)
     ends: list[float] = []
     done: list[float] = []
-    print(table.line("", {name: name for name in table.widths}, *FIGURES), flush=True)
+    print(table.line("", {name: name for name in table.formats}, *FIGURES), flush=True)
     waiting, last = list(todo), False
     while waiting and not last:
         last = ended.wait(0.2)
@@ -168,10 +166,6 @@ def show(
             done.append(amounts[point])
             left = [amounts[other] for other in waiting]
             remaining = duration(seconds_left(ends, done, left, processes)) if left and sum(done) else ""
-            print(table.line(count, point.swept, *figure_cells(run), f"{remaining:>9}"), flush=True)
-
-
-def figure_cells(run: Run) -> tuple[str, ...]:
-    """Return a finished run's metrics as cells."""
-    metrics = run.figures
-    return f"{metrics.train_loss:<10.4g}", f"{metrics.test_accuracy:<13.4f}", f"{run.manifest.seconds or 0:>7.2f}"
+            figures = f"{run.figures.train_loss:<10.4g}", f"{run.figures.test_accuracy:<13.4f}"
+            times = f"{run.manifest.seconds or 0:>7.2f}", f"{remaining:>9}"
+            print(table.line(count, point.swept, *figures, *times), flush=True)
