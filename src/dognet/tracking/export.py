@@ -13,7 +13,6 @@ It contains no pickle, no image of the user's and no path of this machine.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -74,11 +73,11 @@ def save(run: Run, folder: Path) -> None:
     import pandas as pd
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
-    from mlflow.types.schema import ColSpec, Schema
+    from mlflow.types.schema import AnyType, ColSpec, Schema
 
     names = run.images.pixels
     # not "double": MLflow would refuse a table of whole numbers; served.py refuses what is no number
-    inputs = Schema.from_json(json.dumps([{"name": name, "type": "any", "required": True} for name in names]))
+    inputs = Schema([ColSpec(AnyType(), name) for name in names])  # type: ignore[no-untyped-call]
     outputs = Schema([ColSpec("string", "label"), ColSpec("double", "probability")])
     with store.checked_copy(run.folder) as copy:
         net = NNet.load(copy.folder / "weights.npz")
