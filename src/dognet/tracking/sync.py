@@ -51,7 +51,7 @@ class Recorder:
         self.trouble = None
         try:
             self.sift(asking=True)
-            hidden = None if len(self.missing) > 3 and not stop else True  # None: unless standard error is a terminal
+            hidden = True if stop else None  # None: unless standard error is a terminal
             for path in tqdm(list(self.missing), "recording in MLflow", unit="run", leave=False, disable=hidden):
                 if stop and stop():
                     return
@@ -196,8 +196,7 @@ def follow(recorder: Recorder) -> None:
     reporting.start()
     store.quiet()
     collect_rarely()
-    imports = threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True)
-    imports.start()  # it takes seconds: meanwhile the first runs are trained
+    threading.Thread(target=importlib.import_module, args=("mlflow",), daemon=True).start()  # while runs are trained
     while training(RETRY if recorder.trouble else 1 + len(recorder.read) / 1000):  # 1000 run folders take 30 ms
         recorder.catch_up(stop=lambda: not training())
     if not recorder.trouble:
@@ -235,11 +234,10 @@ def is_slow(recorder: Recorder, ended: float) -> bool:
         return False
     now, begin = time.monotonic(), max(ended, recorder.progress[0])
     count = sum(recorded > begin for recorded in recorder.progress)
-    slow = now > begin + 2 * PATIENCE + count or now > max(begin, recorder.progress[-1]) + PATIENCE
-    if slow:
-        address = without_password(recorder.uri)
-        recorder.trouble = StoreError(f"{address}: slow: {count} recorded in {now - begin:.0f} s")
-    return slow
+    if now < min(begin + 2 * PATIENCE + count, max(begin, recorder.progress[-1]) + PATIENCE):
+        return False
+    recorder.trouble = StoreError(f"{without_password(recorder.uri)}: slow: {count} recorded in {now - begin:.0f} s")
+    return True
 
 
 # --- the command
