@@ -135,6 +135,15 @@ def test_nobody_believes_a_run_with_a_changed_byte(finished: Path, name: str) ->
     assert path.read_bytes() == content or name in ("run.json", "weights.npz")
 
 
+def test_a_file_that_vanishes_while_it_is_verified_is_missing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def remove(path: Path) -> None:  # as another process does that trains the run again
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("dognet.runs.folder.sha256", remove)
+    with pytest.raises(RunError, match=r"config\.yaml: missing"):
+        read_run(finished)
+
+
 def test_a_damaged_run_is_trained_again(finished: Path) -> None:
     before = (finished / "weights.npz").read_bytes()
     (finished / "weights.npz").write_bytes(b"half")

@@ -287,6 +287,7 @@ def test_the_store_is_the_setting_or_the_variable_or_a_file_of_the_project(
         ("sqlite:runs.db", "write sqlite:///runs.db, with three slashes"),
         ("runs.db", "write sqlite:///runs.db"),
         ("htp://me:opensesame@host", "write a file as"),
+        ("HTTP://host:5000", "write a file as"),
     ],
 )
 def test_a_uri_that_names_no_store_is_refused_with_the_way_to_write_it(tmp_path: Path, uri: str, way_out: str) -> None:

@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from filelock import Timeout
-
 from dognet.errors import UserError, without_password
 
 KINDS = ("http", "https", "postgresql", "mysql", "mssql")  # of stores besides SQLite files
@@ -102,8 +100,6 @@ def status(error: BaseException) -> int | None:
 def reason(error: BaseException) -> str:
     """Return in one line why the store failed."""
     text = without_password(str(error)) or type(error).__name__
-    if isinstance(error, Timeout):
-        return f"another process holds {error.lock_file}"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted: set MLFLOW_TRACKING_SERVER_CERT_PATH to a file with its CA certificate"
     if {type(error.__cause__).__name__, type(error.__context__).__name__} & {"ConnectionError", "ReadTimeout"}:
