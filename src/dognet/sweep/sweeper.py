@@ -206,7 +206,7 @@ def small_config(config: DictConfig, study: str) -> DictConfig:
 
 
 def work(config: DictConfig) -> str | None:
-    """Do one run of a sweep in the process that the launcher chose, and return its error."""
+    """Train one run of a sweep in the process that the launcher chose, and return its error, if any."""
     job: dict[str, Any] = json.loads(config.job)
     try:
         root = project_root()

@@ -65,9 +65,9 @@ def plan(
     alike = [run for run in whole if run.images.train_sha256 == points[0].images.train_sha256] or whole
     if not (todo and alike):
         return words
-    amounts = work_of_each(points)
+    amounts = cost_of_each(points)
     took = [(run.manifest.seconds or 0) - run.manifest.reading for run in alike]
-    seconds = time_for([amounts[point] for point in todo], took, [work_of(run.settings) for run in alike])
+    seconds = time_for([amounts[point] for point in todo], took, [cost_of(run.settings) for run in alike])
     seconds = seconds / (processes or 1) + max(run.manifest.reading for run in alike)  # that once in each process
     if not seconds > 0:
         return words
