@@ -111,16 +111,16 @@ def run_hydra(words: Sequence[str], root: Path) -> None:
     from dognet.sweep.grid import for_hydra
 
     multirun = any(word in MULTIRUN for word in words)
-    settings = for_hydra([word for word in words if word not in MULTIRUN], root, multirun=multirun)
+    overrides = for_hydra([word for word in words if word not in MULTIRUN], root, multirun=multirun)
     if multirun:
         from dognet.sweep.sweeper import start
 
-        start(settings, root)
+        start(overrides, root)
         return
     from dognet.conf import compose
     from dognet.sweep.single import train
 
-    train(compose(root, settings), root, settings)
+    train(compose(root, overrides), root, overrides)
 
 
 if __name__ == "__main__":

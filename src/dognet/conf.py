@@ -51,7 +51,7 @@ class Composed(NamedTuple):
 
 def compose(root: Path, overrides: Sequence[str] = ()) -> Settings:
     """Return the settings that conf/ and the overrides give; SettingsError has a line for each mistake."""
-    base = composed(root, overrides, list(map(name_of, overrides)))
+    base = read_conf(root, overrides, list(map(name_of, overrides)))
     return validate(base, {}, base.unused)
 
 
@@ -65,7 +65,7 @@ def as_settings_error() -> Iterator[None]:
 
 
 @as_settings_error()
-def composed(
+def read_conf(
     root: Path, overrides: Sequence[str], given: Collection[str], config: DictConfig | None = None
 ) -> Composed:
     """Return what Hydra makes of conf/ and the overrides; SettingsError if `dvc repro` would not see a value change.
@@ -75,7 +75,7 @@ def composed(
     """
     conf = root.resolve() / "conf"
     if config is None or config.hydra.overrides.task != overrides:
-        config = composition(root, overrides)
+        config = compose_with_hydra(root, overrides)
     chosen = {group: str(config.hydra.runtime.choices.get(group)) for group in GROUPS}
     task = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     values = dict(flat(cast(dict[str, Any], OmegaConf.to_container(task, resolve=True))))
@@ -89,7 +89,7 @@ def composed(
 
 
 @as_settings_error()
-def composition(root: Path, overrides: Sequence[str]) -> DictConfig:
+def compose_with_hydra(root: Path, overrides: Sequence[str]) -> DictConfig:
     """Compose conf/ and the overrides with Hydra; the result includes Hydra's own settings."""
     conf = root.resolve() / "conf"
     chosen_files(conf)  # Hydra says little about a malformed list of defaults

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString, RangeSweep, Sweep
 from omegaconf import DictConfig
 
-from dognet.conf import GROUPS, Composed, check_choice, composed, name_of, validate
+from dognet.conf import GROUPS, Composed, check_choice, name_of, read_conf, validate
 from dognet.files import sha256_once
 from dognet.runs import folder as folders
 from dognet.runs.digest import digest, folder_name
@@ -109,7 +109,7 @@ def points_of(
         point = dict(zip(swept, values, strict=True))
         files = tuple(f"{group}={point[group]}" for group in GROUPS if group in point)
         if files not in bases:
-            bases[files] = composed_or_error(root, [*fixed, *files], given, config)
+            bases[files] = read_or_error(root, [*fixed, *files], given, config)
         try:
             grid.append(at_point(point, bases[files]))
         except SettingsError as error:
@@ -163,12 +163,12 @@ def plain(value: Any, sweep: object) -> Any:
     return float(f"{value:.12g}") if isinstance(sweep, RangeSweep) and isinstance(value, float) else value
 
 
-def composed_or_error(
+def read_or_error(
     root: Path, words: Sequence[str], given: Sequence[str], config: DictConfig | None
 ) -> Composed | SettingsError:
     """Return what Hydra makes of conf/ and the words, or what is wrong with them."""
     try:
-        return composed(root, words, given, config)
+        return read_conf(root, words, given, config)
     except SettingsError as error:
         return error
 

@@ -20,15 +20,17 @@ from hydra._internal.callbacks import Callbacks
 from hydra.conf import HydraConf, JobConf, SweepDir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from dognet.conf import as_settings_error, composition, name_of
+from dognet.conf import compose_with_hydra, name_of, one_line
 from dognet.errors import UserError
 from dognet.interrupt import end_with
 from dognet.project import check_source, project_root
 from dognet.runs.folder import runs_folder
-from dognet.settings import Settings
+from dognet.settings import Settings, SettingsError
 from dognet.stages.once import run_once
 from dognet.stages.train import cost_of
 from dognet.sweep import report, table
@@ -37,18 +39,20 @@ from dognet.sweep.words import HYDRAS, kept
 from dognet.tracking.sync import following, has_all
 
 
-@as_settings_error()
 def start(words: Sequence[str], root: Path) -> None:
     """Compose conf/ with the words that have one value, and start Hydra's sweeper, which calls ``sweep``.
 
     ``hydra.main`` does the same, but composes three times: 0.2 s more before each sweep. Hydra's Callbacks are private.
     """
-    config = composition(root, split(words)[0])
-    context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=Callbacks(config))
-    context.callbacks.on_multirun_start(config=config, config_name="config")
-    sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=work)
-    sweeper.sweep([word for word in words if not name_of(word).startswith(HYDRAS)])
-    context.callbacks.on_multirun_end(config=config, config_name="config")
+    config = compose_with_hydra(root, split(words)[0])
+    try:
+        context = HydraContext(config_loader=cast(ConfigLoader, JobLoader()), callbacks=Callbacks(config))
+        context.callbacks.on_multirun_start(config=config, config_name="config")
+        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=work)
+        sweeper.sweep([word for word in words if not name_of(word).startswith(HYDRAS)])
+        context.callbacks.on_multirun_end(config=config, config_name="config")
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(one_line(error)) from error
 
 
 def sweep(context: HydraContext, config: DictConfig, words: Sequence[str]) -> None:
