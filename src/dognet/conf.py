@@ -24,8 +24,6 @@ from dognet.settings import (
     as_written,
     describe_error,
     is_text,
-    no_setting_of,
-    unknown_name,
     unused_by,
 )
 
@@ -106,9 +104,7 @@ def one_line(error: BaseException) -> str:
         return f"a file in conf/ is not UTF-8: {error}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | YAMLError) else error
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        if cause.full_key.startswith("hydra."):
-            return f"{cause.full_key}: the launcher has no such setting"
-        return unknown_name(cause.full_key)
+        return f"{cause.full_key}: the launcher has no such setting"
     place = f"{cause.full_key}: " if isinstance(cause, OmegaConfBaseException) and cause.full_key else ""
     return place + " ".join(str(cause).split()).partition(" full_key:")[0]
 

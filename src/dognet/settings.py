@@ -70,7 +70,7 @@ Positive = Annotated[
 Rows = Annotated[Whole, Field(ge=10, le=10**8)]
 Seed = Annotated[Whole, Field(ge=0, le=10**15)]
 PlainName = Annotated[str, AfterValidator(check_plain_name), Bound("a plain name: letters, digits, _ - and . inside")]
-Text = Annotated[str, Field(min_length=1), Bound("text")]
+Text = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Bound("64 hex digits")]
 
 

@@ -137,7 +137,7 @@ def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]], list[s
 
 def values_of(override: Override) -> list[Any]:
     """Return the values that a word sweeps over."""
-    word, name = str(override.input_line).replace("'", ""), override.key_or_group  # without the quotes for Hydra
+    word, name = str(override.input_line).lstrip("+").replace("'", ""), override.key_or_group  # as it was given
     if not is_sweepable(name):
         several = ", ".join(TrainingSettings.model_fields)
         raise SettingsError(f"{word}: only {several} and data may have several values")

@@ -80,7 +80,7 @@ def read_word(word: str, root: Path, *, multirun: bool) -> str:
     if name not in all_settings() and not name.startswith("method."):
         raise SettingsError(unknown_name(name))
     if is_text(name):
-        value = as_text(word, value, multirun=multirun)
+        value = as_text(value, multirun=multirun)
     override = parse(f"{name}={value}")
     if name in GROUPS and not override.is_sweep_override():
         check_choice(name, override.value())
@@ -88,7 +88,7 @@ def read_word(word: str, root: Path, *, multirun: bool) -> str:
             raise SettingsError(f"{name}={value}: no such option, there are {', '.join(files)}")
     if not multirun and override.is_sweep_override():
         raise SettingsError(several_values(word, name, value))
-    return f"{'++' if '.' in name else ''}{name}={value}"  # ++: images and methods check their settings
+    return f"{name}={value}" if name in GROUPS else f"++{name}={value}"  # ++: also what conf/ does not have
 
 
 def launchers(word: str, name: str, value: str) -> str:
@@ -113,8 +113,8 @@ def several_values(word: str, name: str, value: str) -> str:
     return f"{word} gives several values: a sweep needs --multirun, as in dognet --multirun {word}"
 
 
-def as_text(word: str, value: str, *, multirun: bool) -> str:
-    """Quote the value of a text setting, or in a sweep its values, so that Hydra reads them as text."""
+def as_text(value: str, *, multirun: bool) -> str:
+    """Return the value of a text setting, or in a sweep its values, as Hydra takes them for text."""
     if re.fullmatch(r"range\(.*\)", value):
         return value
     listed = re.fullmatch(r"choice\((.*)\)", value)
