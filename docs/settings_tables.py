@@ -35,10 +35,9 @@ def tables() -> dict[str, str]:
     values = settings.as_written(conf / "config.yaml") | settings.as_written(conf / "execution.yaml")
     for group in GROUPS:
         values[group] = next(entry[group] for entry in values["defaults"] if group in entry)
-    made = {
-        "result": table([*settings.TrainingSettings.model_fields, "data"], values),
-        "execution": table(settings.EXECUTION, values),
-    }
+    result = [*settings.TrainingSettings.model_fields, "data"]
+    execution = [name for name in settings.GivenSettings.model_fields if name not in result]
+    made = {"result": table(result, values), "execution": table(execution, values)}
     for kind in settings.DATA_KINDS:
         (name,) = get_args(kind.model_fields["kind"].annotation)
         fields = settings.as_written(conf / "data" / f"{name}.yaml")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from dognet.errors import without_password
-from dognet.settings import EXECUTION, Settings, TrainingSettings, all_settings, as_written
+from dognet.settings import GivenSettings, all_settings, as_written, bound
 from dognet.study import study_files
 
 HELP = """\
@@ -33,9 +33,9 @@ To complete words with TAB: eval "$(dognet --shell-completion install=bash)"
 def help_text(root: Path, subcommands: Mapping[str, str]) -> str:
     """Return the help: every setting with its meaning and its value in conf/, the studies, the subcommands."""
     values = as_written(root / "conf" / "config.yaml") | as_written(root / "conf" / "execution.yaml")
-    shown = [name for name in (*TrainingSettings.model_fields, *EXECUTION) if name != "method"]
+    shown = [name for name in GivenSettings.model_fields if name not in ("data", "method")]
     now = {name: f" ({without_password(str(values[name]))})" if values.get(name) else "" for name in shown}
-    rows = [(name, f"{Settings.model_fields[name].description}{now[name]}") for name in shown]
+    rows = [(name, f"{GivenSettings.model_fields[name].description}{now[name]}") for name in shown]
     return HELP.format(
         settings=columns(rows),
         data=", ".join(options(root, "data")),

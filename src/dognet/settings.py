@@ -226,9 +226,13 @@ Data = Annotated[Generated | Lecture | Csv, Field(discriminator="kind")]
 
 
 class GivenSettings(TrainingSettings):
-    """All that may be set: the settings that change the result, the images, and how a run is carried out."""
+    """All that may be set: the settings that change the result, the images, and how a run is carried out.
+
+    The last are those in conf/execution.yaml.
+    """
 
     data: Data
+
     study: Annotated[PlainName, Field(description="runs go to experiments/<study>/runs/")]
     force: Annotated[bool, Field(description="true: train finished runs again")]
     plan: Annotated[bool, Field(description="true: only say what a sweep would train")]
@@ -241,9 +245,6 @@ class Settings(GivenSettings):
 
     source: PlainName  # the folder of the images in data/, named after the file in conf/data/
     usual_positive: bool = True  # whether data.positive is the one in conf/data/
-
-
-EXECUTION = ("study", "force", "plan", "threads", "tracking_uri")  # conf/execution.yaml: how a run is carried out
 
 
 def all_settings() -> dict[str, FieldInfo]:
