@@ -202,8 +202,8 @@ def test_a_file_outside_of_data_own_is_for_dognet_and_dvc_repro_says_why(
     assert answer.returncode
     (line,) = (line for line in answer.stderr.splitlines() if line.startswith("fetch: "))
     assert line == (
-        f"fetch: data.train must be a file in data/own/, which dvc repro depends on, got {os.path.normpath(place)}: move "
-        "it there, or train with dognet data=csv"
+        f"fetch: data.train must be a file in data/own/, which dvc repro depends on, got {os.path.normpath(place)}: "
+        "move it there, or train with dognet data=csv"
     )
 
 

@@ -24,6 +24,7 @@ from dognet.settings import (
     as_written,
     describe_error,
     is_text,
+    no_setting_of,
     unused_by,
 )
 

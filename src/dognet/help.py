@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from dognet.errors import without_password
-from dognet.settings import GivenSettings, all_settings, as_written, bound
+from dognet.settings import GivenSettings, all_settings, as_written
 from dognet.study import study_files
 
 HELP = """\

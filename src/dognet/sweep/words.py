@@ -114,7 +114,7 @@ def several_values(word: str, name: str, value: str) -> str:
 
 
 def as_text(value: str, *, multirun: bool) -> str:
-    """Return the value of a text setting, or in a sweep its values, as Hydra takes them for text."""
+    """Quote the value of a text setting, or in a sweep its values, so that Hydra reads them as text."""
     if re.fullmatch(r"range\(.*\)", value):
         return value
     listed = re.fullmatch(r"choice\((.*)\)", value)
