@@ -309,11 +309,11 @@ def test_a_setting_that_belongs_to_another_method_is_refused(words: list[str], m
 def test_mlflow_tells_methods_apart_by_name_parameters_and_what_an_iteration_is(tmp_path: Path) -> None:
     run = run_once(with_method(name="minibatches", batchSize=8).model_copy(update={"ITERS": 3}), make_project(tmp_path))
     assert entry.params(run).items() >= {"method": "minibatches", "method.batchSize": "8"}.items()
-    assert entry.run_name(run.settings, run.images) == "h4 s0.3 i3 seed123 minibatches batchSize8"
+    assert entry.run_name(run) == "h4 s0.3 i3 seed123 minibatches batchSize8"
     assert entry.tags(run)["iteration"] == "an update on 8 images"
     guess = run_once(with_method(name="random_weights").model_copy(update={"ITERS": 3}), tmp_path)
     assert "stepSize" not in entry.params(guess)
-    assert entry.run_name(guess.settings, guess.images) == "h4 i3 seed123 random_weights"
+    assert entry.run_name(guess) == "h4 i3 seed123 random_weights"
 
 
 def test_runs_of_every_method_have_a_line_among_the_parallel_coordinates() -> None:

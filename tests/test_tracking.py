@@ -368,13 +368,21 @@ def test_a_new_setting_shows_up_by_itself_in_parameters_and_name(grid: Path, mon
     monkeypatch.setattr(entry, "TrainingSettings", More)
     monkeypatch.setattr(More, "training", lambda self, defaults=True: self.model_dump(exclude_defaults=not defaults))
     run = read_run(folders(grid)[0])
-    usual = More(**run.settings.model_dump())
-    assert entry.run_name(usual, run.images) == entry.run_name(run.settings, run.images)
-    changed = dataclasses.replace(run, settings=usual.model_copy(update={"momentum": 0.9, "shape": "round"}))
-    assert entry.run_name(changed.settings, run.images) == "h2 s0.3 i150 seed1 momentum0.9 round"
+    usual = dataclasses.replace(run, settings=More(**run.settings.model_dump()))
+    assert entry.run_name(usual) == entry.run_name(run)
+    changed = dataclasses.replace(run, settings=usual.settings.model_copy(update={"momentum": 0.9, "shape": "round"}))
+    assert entry.run_name(changed) == "h2 s0.3 i150 seed1 momentum0.9 round"
     assert (
         entry.params(changed).items() >= {"momentum": "0.9", "shape": "round", "data.positive": "checkerboard"}.items()
     )
+
+
+def test_runs_that_look_for_different_labels_have_different_names_and_groups(grid: Path) -> None:
+    usual = small()
+    other = run_once(small(data=usual.data.model_copy(update={"positive": "triangle"}), usual_positive=False), grid)
+    run = run_once(usual, grid)
+    assert entry.run_name(other) == f"{entry.run_name(run)} triangle"
+    assert entry.tags(other)[entry.WITHOUT_SEED] == f"{entry.tags(run)[entry.WITHOUT_SEED]} triangle"
 
 
 def test_large_weights_are_not_copied_as_csv(grid: Path) -> None:

@@ -292,7 +292,7 @@ def open_run(page: Any, address: str, name: str) -> None:
 def one_run(root: Path) -> str:
     """The name on MLflow's page of the only run of the study one."""
     (run,) = ended_runs(root / "experiments/one")
-    return entry.run_name(run.settings, run.images)
+    return entry.run_name(run)
 
 
 def tab(page: Any, name: str) -> None:

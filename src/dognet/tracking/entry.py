@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from dognet.runs.folder import PIPELINE, written_at
-from dognet.runs.run import ImagesId, Manifest, Run
+from dognet.runs.run import Manifest, Run
 from dognet.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -58,13 +58,15 @@ def short_names() -> dict[str, str]:
     return short
 
 
-def run_name(settings: TrainingSettings, images: ImagesId, omit: str = "") -> str:
+def run_name(run: Run, omit: str = "") -> str:
     """Return the name of a run on MLflow's page, short enough for a legend of many: settings that are not default."""
     short, words = short_names(), []
-    for name, value in settings.training(defaults=False).items():
+    for name, value in run.settings.training(defaults=False).items():
         if name != omit:
             words.append(value if isinstance(value, str) else f"{short.get(name, name.rpartition('.')[2])}{value}")
-    return " ".join([*words, *({images.source} - {"generated"})])
+    words += [run.images.source] if run.images.source != "generated" else []
+    words += [run.images.positive] if "positive=" in run.folder.name else []  # not the usual label
+    return " ".join(words)
 
 
 def params(run: Run) -> dict[str, str]:
@@ -107,7 +109,7 @@ def tags(run: Run) -> dict[str, str]:
         **provenance.model_dump(exclude={"versions"}),
         **{f"version.{name}": version for name, version in provenance.versions.items()},
         "folder": folder_tag(run.folder),
-        WITHOUT_SEED: run_name(run.settings, run.images, omit="seed"),
+        WITHOUT_SEED: run_name(run, omit="seed"),
         "iteration": run.settings.method.build().iteration,
         "infinite_loss": infinite_loss(run) if run.finished else None,
         "overrides": " ".join(manifest.overrides) or None,

@@ -192,7 +192,7 @@ class Store:
         with self.writing(), checked_copy(folder) as run:  # no room for the copy is a StoreError too
             if whole := self.find_whole(run):
                 return whole
-            experiment, name = self.experiment(run.manifest.study), entry.run_name(run.settings, run.images)
+            experiment, name = self.experiment(run.manifest.study), entry.run_name(run)
             run_id = (
                 self.find_unfinished(run)
                 or self.client.create_run(experiment, entry.times(run)[0], entry.tags(run), name).info.run_id
