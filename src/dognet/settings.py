@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -94,20 +94,20 @@ class Method(Model):
         if not isinstance(values, dict):
             raise ValueError(f"method must be a name and its settings, got {values!r}")
         try:
-            return {"name": values.get("name"), **asdict(make(str(values.get("name")), values))}
+            return {"name": values.get("name"), **asdict(make(**values))}
         except ValueError as error:
             raise ValueError("\n".join(f"method.{line}" for line in str(error).splitlines())) from error
 
     def build(self) -> network.Method:
         """Return the method itself."""
-        return make(self.name, self.model_dump())
+        return make(**self.model_dump())
 
     def named(self, *, defaults: bool) -> dict[str, Any]:
         """Return ``method`` and its settings by name; without ``defaults``, those with their default are left out."""
         method = self.build()
-        own = {field.name: (getattr(method, field.name), field.default) for field in fields(method)}
-        given = {f"method.{name}": value for name, (value, default) in own.items() if defaults or value != default}
-        return ({"method": self.name} if defaults or self.name != GRADIENT_DESCENT.name else {}) | given
+        values: list[tuple[str, Any, Any]] = [("method", self.name, GRADIENT_DESCENT.name)]
+        values += [(f"method.{own.name}", getattr(method, own.name), own.default) for own in fields(method)]
+        return {name: value for name, value, default in values if defaults or value != default}
 
 
 GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # the method of runs older than this setting
@@ -134,11 +134,11 @@ def no_setting_of(method: str, name: str) -> str:
     return f"{name} is no setting of method={method}" + "".join(f": did you mean {known[each]}?" for each in near)
 
 
-def make(name: str, settings: Mapping[str, Any]) -> network.Method:
+def make(name: object = None, **settings: Any) -> network.Method:
     """Return the method of this name with these settings; ValueError names what is wrong."""
     from dognet.network import methods  # imports NumPy, for which --help and TAB should not wait
 
-    return methods.make(name, {key: value for key, value in settings.items() if key != "name"})
+    return methods.make(str(name), settings)
 
 
 class TrainingSettings(Model):
