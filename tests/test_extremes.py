@@ -230,11 +230,7 @@ override = st.builds(
 def test_any_override_gives_settings_within_their_bounds_or_a_line_each(overrides: list[str], multirun: bool) -> None:
     try:
         words, faults = for_hydra(overrides, REPOSITORY, multirun=multirun), []
-        if multirun:
-            _, points, faults = points_of(words, REPOSITORY)
-            found = [settings for _, settings in points]
-        else:
-            found = [compose(REPOSITORY, words)]
+        found = [settings for _, settings in points_of(words, REPOSITORY)] if multirun else [compose(REPOSITORY, words)]
     except SettingsError as error:
         faults = str(error).splitlines()
     if faults:

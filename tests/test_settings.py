@@ -89,10 +89,7 @@ def composed(*words: str) -> Settings:
 
 
 def swept(*words: str) -> list[Settings]:
-    _, points, faults = points_of(for_hydra(words, Path(), multirun=True), Path())
-    if faults:
-        raise SettingsError("\n".join(faults))
-    return [settings for _, settings in points]
+    return [settings for _, settings in points_of(for_hydra(words, Path(), multirun=True), Path())]
 
 
 # --- conf/

@@ -80,30 +80,41 @@ def for_hydra(words: Sequence[str], root: Path, *, multirun: bool) -> list[str]:
     """
     read, faults = read_words(words, root, multirun=multirun)
     if faults:
-        *_, others = points_of(read, root)
-        raise SettingsError("\n".join([*faults, *others]))
+        points_of(read, root, faults=faults)
     return read
 
 
 def make_grid(words: Sequence[str], root: Path, config: DictConfig | None = None) -> list[PlannedRun]:
-    """Return the points of the grid that the words describe, each once; SettingsError has a line for each mistake.
+    """Return the points that the words ask for, each once; fetches their images.
 
     ``config`` is Hydra's composition of the words with one value, if it exists already.
     """
-    fixed, grid, faults = points_of(words, root, config)
-    if faults:
-        raise SettingsError("\n".join(faults))
-    return locate(fixed, grid, root)
+    fixed, *_ = split(words)
+    points: dict[Path, PlannedRun] = {}
+    fetched: dict[tuple[str, str], ImagesId] = {}
+    for swept, settings in points_of(words, root, config):
+        key = settings.source, settings.data.positive
+        identity = fetched[key] = fetched.get(key) or fetch(settings, root)
+        test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
+        folder = folders.runs_folder(root, settings.study) / folder_name(settings)
+        name = digest(settings, identity, test_sha256)
+        written = folders.written_at(folder)
+        points.setdefault(folder, PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name, written))
+        assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
+    return list(points.values())
 
 
 def points_of(
-    words: Sequence[str], root: Path, config: DictConfig | None = None
-) -> tuple[list[str], list[tuple[dict[str, str], Settings]], list[str]]:
-    """Return the words that all points share, what is swept and the settings of each, and a line for each mistake."""
-    fixed, swept, lines = split(words)
+    words: Sequence[str], root: Path, config: DictConfig | None = None, faults: Sequence[str] = ()
+) -> list[tuple[dict[str, str], Settings]]:
+    """Return what is swept, and the settings, of every point that the words ask for.
+
+    SettingsError has a line for each mistake in any of them, after the ``faults`` that are known.
+    """
+    fixed, swept, in_words = split(words)
     given = [*swept, *map(name_of, fixed)]
     grid: list[tuple[dict[str, str], Settings]] = []
-    faults: dict[str, list[str]] = {}
+    in_points: dict[str, list[str]] = {}
     bases: dict[tuple[str, ...], Composed | SettingsError] = {}  # by the files of images and method
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
@@ -114,10 +125,13 @@ def points_of(
             grid.append(at_point(point, bases[files]))
         except SettingsError as error:
             for line in str(error).splitlines():
-                faults.setdefault(line, []).append(named(point))
+                in_points.setdefault(line, []).append(named(point))
     n_points = math.prod(map(len, swept.values()))
-    lines += [line + concerning(points, n_points) for line, points in faults.items()]
-    return fixed, grid, lines + unused_by_all([base for base in bases.values() if isinstance(base, Composed)])
+    lines = [line + concerning(points, n_points) for line, points in in_points.items()]
+    lines += unused_by_all([base for base in bases.values() if isinstance(base, Composed)])
+    if faults := [*faults, *in_words, *lines]:
+        raise SettingsError("\n".join(faults))
+    return grid
 
 
 def split(words: Sequence[str]) -> tuple[list[str], dict[str, list[Any]], list[str]]:
@@ -196,19 +210,3 @@ def concerning(points: Sequence[str], n_points: int) -> str:
     if len(points) == n_points:
         return ""
     return f" ({points[0]})" if len(points) == 1 else f" ({len(points)} of {n_points} runs, the first {points[0]})"
-
-
-def locate(fixed: list[str], grid: Sequence[tuple[dict[str, str], Settings]], root: Path) -> list[PlannedRun]:
-    """Return the points of a grid, each once; fetches their images."""
-    points: dict[Path, PlannedRun] = {}
-    fetched: dict[tuple[str, str], ImagesId] = {}
-    for swept, settings in grid:
-        key = settings.source, settings.data.positive
-        identity = fetched[key] = fetched.get(key) or fetch(settings, root)
-        test_sha256 = sha256_once(root / "data" / settings.source / "test.csv")
-        folder = folders.runs_folder(root, settings.study) / folder_name(settings)
-        name = digest(settings, identity, test_sha256)
-        written = folders.written_at(folder)
-        points.setdefault(folder, PlannedRun(fixed, swept, settings, folder, identity, test_sha256, name, written))
-        assert points[folder].digest == name, f"two runs for {folder}: folder_name must distinguish them"
-    return list(points.values())
