@@ -1,4 +1,7 @@
-"""The one command: ``dognet name=value …`` trains, ``dognet ui`` and the like are subcommands."""
+"""The one command: ``dognet name=value …`` trains, ``dognet ui`` and the like are subcommands.
+
+Each imports what it needs when it is called: --help and TAB should not wait for NumPy, Hydra or MLflow.
+"""
 
 from __future__ import annotations
 

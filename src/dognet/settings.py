@@ -115,7 +115,7 @@ GRADIENT_DESCENT = Method.model_construct(name="gradient_descent")  # the method
 
 def unused_by(method: str, names: Iterable[str]) -> list[str]:
     """Return which of these settings a method does not use; none if there is no such method."""
-    from dognet.network import InputError, methods
+    from dognet.network import InputError, methods  # imports NumPy, for which --help and TAB should not wait
 
     try:
         found = methods.find(method)
@@ -127,7 +127,7 @@ def unused_by(method: str, names: Iterable[str]) -> list[str]:
 
 def no_setting_of(method: str, name: str) -> str:
     """Return the message for a setting that a method does not use, with the one that was probably meant."""
-    from dognet.network import methods
+    from dognet.network import methods  # imports NumPy
 
     known = {f"method.{field.name}".lower(): f"method.{field.name}" for field in fields(methods.find(method))}
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
@@ -136,7 +136,7 @@ def no_setting_of(method: str, name: str) -> str:
 
 def make(name: object = None, **settings: Any) -> network.Method:
     """Return the method of this name with these settings; ValueError names what is wrong."""
-    from dognet.network import methods  # imports NumPy, for which --help and TAB should not wait
+    from dognet.network import methods  # imports NumPy
 
     return methods.make(str(name), settings)
 

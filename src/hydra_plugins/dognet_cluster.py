@@ -1,4 +1,7 @@
-"""The launcher ``cluster``: the runs of a sweep on the nodes of a Ray cluster, made as docs/cluster.md says."""
+"""The launcher ``cluster``: the runs of a sweep on the nodes of a Ray cluster, made as docs/cluster.md says.
+
+Hydra imports it whenever it looks for plugins, also in other projects: the rest is imported when it is used.
+"""
 
 from __future__ import annotations
 

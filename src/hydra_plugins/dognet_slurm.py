@@ -1,4 +1,7 @@
-"""The launcher ``slurm``: the runs of a sweep as jobs of a SLURM cluster, see docs/how-to/slurm.md."""
+"""The launcher ``slurm``: the runs of a sweep as jobs of a SLURM cluster, see docs/how-to/slurm.md.
+
+Hydra imports it whenever it looks for plugins, also in other projects: the rest is imported when it is used.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sweeper that ``dognet --multirun`` uses, as Hydra finds it; the work is in dognet.sweep.sweeper."""
+"""The sweeper that ``dognet --multirun`` uses, as Hydra finds it; the work is in dognet.sweep.sweeper.
+
+Hydra imports it whenever it looks for plugins, also in other projects: the rest is imported when it is used.
+"""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def write_report(name: str, root: Path, *, replace_complete: bool = True) -> Rep
 
 def draw(summary: Summary, best: Run | None, folder: Path, root: Path) -> dict[str, str]:
     """Draw loss, gap and accuracy, and the best run's weights; return a paragraph for each picture that there is."""
-    from dognet.pictures import save
-    from dognet.stages.plot import plot  # imports matplotlib
+    from dognet.pictures import save  # imports matplotlib, as plot does
+    from dognet.stages.plot import plot
 
     figures = {
         "loss": summary.loss_picture(),

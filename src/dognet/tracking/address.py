@@ -53,7 +53,7 @@ def has_place(uri: str) -> bool:
 
 def store_uri(tracking_uri: str | None, root: Path) -> str:
     """Return the URI of the store: ``tracking_uri`` if given, else the one in the project's settings."""
-    from dognet.conf import compose
+    from dognet.conf import compose  # imports Hydra, which the recorder does not need
 
     return locate(tracking_uri or compose(root).tracking_uri, root)
 
