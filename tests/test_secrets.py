@@ -78,7 +78,7 @@ def test_a_listener_on_every_address_would_be_seen() -> None:
         process.communicate(b"\n")
 
 
-def test_no_secret_is_told_or_kept(project: Path, run: Run) -> None:
+def test_no_secret_is_printed_or_stored(project: Path, run: Run) -> None:
     (project / "conf" / "data" / "csv.yaml").unlink()
     uri = f"http://me:{SECRET}@127.0.0.1:9/mlflow"
     keys = {"MLFLOW_TRACKING_PASSWORD": SECRET, "MLFLOW_TRACKING_TOKEN": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET}

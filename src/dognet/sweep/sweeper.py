@@ -175,7 +175,7 @@ def prepare_worker(parent: int) -> None:
     No run needs them. Hydra (1.3.8) would take 0.3 s for that before the first run, and 10 to 20 ms before each other.
     """
     end_with(parent)
-    Plugins.instance = staticmethod(lambda: None)  # type: ignore[assignment, method-assign]
+    Plugins.instance = staticmethod(lambda: None)  # type: ignore[assignment, method-assign]  # replaced on purpose
 
 
 def error_in_thread(error: threading.ExceptHookArgs) -> None:

@@ -77,7 +77,7 @@ def save(run: Run, folder: Path) -> None:
 
     names = run.images.pixels
     # not "double": MLflow would refuse a table of whole numbers; served.py refuses what is no number
-    inputs = Schema([ColSpec(AnyType(), name) for name in names])  # type: ignore[no-untyped-call]
+    inputs = Schema([ColSpec(AnyType(), name) for name in names])  # type: ignore[no-untyped-call]  # of MLflow
     outputs = Schema([ColSpec("string", "label"), ColSpec("double", "probability")])
     with store.checked_copy(run.folder) as copy:
         net = NNet.load(copy.folder / "weights.npz")
